@@ -1,0 +1,290 @@
+"""Heuristic over-segmentation: from the picture of a handwritten amount to a segmentation graph.
+
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section VI: cut the
+ink at more places than there are characters, and let an arc of a graph stand for every run of neighbouring pieces that
+might be one character. Reading the amount is then finding the right path, which is left to a network and to the graph.
+
+The cuts are *seams*, paths from the top row to the bottom row that cross as little ink as they can; they lean with the
+writing and follow the gap between two digits that overlap. An *atom* is what lies between two neighbouring seams.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gtn_ebm.errors import DataError
+
+HEIGHT = 48
+"""Rows of the working image."""
+
+MAX_WIDTH = 1024
+"""Most columns of the working image; a wider one is squeezed."""
+
+MIN_CONTRAST = 12.0
+"""Least darkness of ink below its background, in grey levels of 0 to 255."""
+
+BACKGROUND_SIZE = 25
+"""Pixels of the closing that sees through strokes to the paper behind; wider than any stroke."""
+
+UNDERLINE_LENGTH = 44
+"""Columns from which a thin level line is a printed rule and not a written dash."""
+
+CUT_SPACING = 3
+"""Least columns between two cuts."""
+
+CUT_BONUS = 1.4
+"""A cut that crosses less ink than this is worth making."""
+
+STRIP_WIDTH = 9
+"""Most columns between two cuts."""
+
+LEAN_COST = 0.05
+"""What a seam pays for one column sideways, in pixels of full ink."""
+
+STEP_COST = 0.02
+"""What a seam pays for one row of blank paper, in pixels of full ink."""
+
+ATOM_INK = 2.0
+"""Least ink of a strip, in full pixels, for it to be an atom."""
+
+MAX_ATOMS = 9
+"""Most atoms one character is merged from."""
+
+MAX_ASPECT = 1.25
+"""Most width of a character, in heights of the text."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A segmentation graph with its picture: N atoms from left to right, R arcs over the states 0 .. N between them.
+
+    Attributes:
+        ink: float32 [HEIGHT, W], the working image: 0 is paper, 1 is full ink.
+        left: float32 [N, HEIGHT], the first column of each atom in every row.
+        right: float32 [N, HEIGHT], the column after the last one of each atom in every row.
+        arcs: int32 [R, 2], source and destination: arc (i, j), i < j, merges the atoms i .. j - 1. Sorted; every atom
+            has its own arc (i, i + 1), so each state lies on a path from 0 to N.
+        boxes: float32 [R, 4], x0, y0, x1, y1 of the ink of each arc's region, in working pixels, ends excluded.
+        scale: float, working columns per column of the picture given.
+    """
+
+    ink: NDArray[np.float32]
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+    arcs: NDArray[np.int32]
+    boxes: NDArray[np.float32]
+    scale: float
+
+    def region(self, arc: int) -> NDArray[np.float32]:
+        """The ink of one arc's atoms alone, float32 [HEIGHT, w], cut to the columns that the arc spans."""
+        first, last = self.arcs[arc]
+        left, right = self.left[first], self.right[last - 1]
+        x0, x1 = int(left.min()), int(right.max())
+        columns = np.arange(x0, x1)
+        inside = (columns >= left[:, None]) & (columns < right[:, None])
+        return np.where(inside, self.ink[:, x0:x1], np.float32(0))
+
+
+def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Ink on a flat background.
+
+    Args:
+        image: uint8 [h, w], dark ink on lighter paper.
+
+    Returns:
+        float32 [HEIGHT, w'], 0 for paper to 1 for full ink; the aspect is kept while w' <= MAX_WIDTH.
+
+    Raises:
+        DataError: the image is not uint8 [h, w], is empty, or has no ink.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise DataError(f"expected a grey image, uint8 [h, w], not {image.dtype} {list(image.shape)}; convert it first")
+    if image.size == 0:
+        raise DataError(f"no ink: the image is empty, {list(image.shape)}")
+    rows, columns = image.shape
+    width = min(max(round(columns * HEIGHT / rows), 1), MAX_WIDTH)
+    shrinks = rows > HEIGHT or columns > width
+    grey = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    darkness = _darkness(grey)
+    # Half of the pixels or more are paper, so their median and its spread tell the printed pattern from the pen.
+    middle = float(np.median(darkness))
+    floor = middle + 2.0 * float(np.median(np.abs(darkness - middle)))
+    full = float(np.percentile(darkness, 98))
+    if full - floor < MIN_CONTRAST:
+        raise DataError("no ink: nothing in the image is clearly darker than its background")
+    return _without_underline(np.clip((darkness - floor) / (full - floor), 0, 1))
+
+
+def _darkness(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How much darker each pixel is than the paper around it, in grey levels."""
+    smooth = cv2.GaussianBlur(grey, (3, 3), 0)
+    paper = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, np.ones((BACKGROUND_SIZE, BACKGROUND_SIZE), np.uint8))
+    paper = cv2.blur(paper, (BACKGROUND_SIZE, BACKGROUND_SIZE))
+    return paper.astype(np.float32) - smooth
+
+
+def _without_underline(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Takes away long thin level lines, but not the strokes that cross them."""
+    # Thickened first, because a rule that is not quite level climbs a row now and then.
+    thick = cv2.dilate(ink, np.ones((3, 1), np.uint8))
+    rule = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, UNDERLINE_LENGTH), np.uint8))
+    tall = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((6, 1), np.uint8))
+    return np.where(rule > 0.2, np.minimum(ink, tall), ink)
+
+
+def segment(image: NDArray[np.uint8]) -> Segmentation:
+    """The segmentation graph of a picture, uint8 [h, w], of a handwritten amount.
+
+    Raises:
+        DataError: the image is not uint8 [h, w], is empty, or has no ink.
+    """
+    ink = normalise(image)
+    seams = _seams(ink)
+    mass = _ink_between(ink, seams)
+    kept = mass >= min(ATOM_INK, mass.max())
+    left, right = seams[:-1][kept], seams[1:][kept]
+    arcs, boxes = _merges(ink, left, right)
+    return Segmentation(
+        ink=ink,
+        left=left.astype(np.float32),
+        right=right.astype(np.float32),
+        arcs=arcs,
+        boxes=boxes,
+        scale=ink.shape[1] / image.shape[1],
+    )
+
+
+def _seams(ink: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The cuts, [S, HEIGHT] columns in every row, the image's own left and right borders included."""
+    width = ink.shape[1]
+    # Seams start from the row in the middle of the writing, where the digits are, and find their way up and down.
+    start = int(np.average(np.arange(HEIGHT), weights=ink.sum(axis=1)))
+    above, up = _cheapest_paths(ink[start::-1])
+    below, down = _cheapest_paths(ink[start:])
+    columns = _cuts(above + below - ink[start])
+    seams = np.empty((len(columns) + 2, HEIGHT), np.intp)
+    seams[0], seams[-1] = 0, width
+    seams[1:-1, start::-1] = _follow(up, columns)
+    seams[1:-1, start:] = _follow(down, columns)
+    return np.maximum.accumulate(seams, axis=0)
+
+
+def _cheapest_paths(ink: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """The least cost of a path from each column of the first row to the last row, and its steps sideways, row by row."""
+    rows, width = ink.shape
+    cost = ink[-1].copy()
+    steps = np.zeros((rows - 1, width), np.int8)
+    onward = np.empty((3, width), np.float32)
+    for row in range(rows - 2, -1, -1):
+        onward[0] = cost
+        onward[1:] = np.inf
+        onward[1, 1:] = cost[:-1] + LEAN_COST
+        onward[2, :-1] = cost[1:] + LEAN_COST
+        choice = onward.argmin(axis=0)
+        steps[row] = (0, -1, 1) @ (choice == np.arange(3)[:, None])
+        cost = onward.min(axis=0) + ink[row] + STEP_COST
+    return cost, steps
+
+
+def _follow(steps: NDArray[np.int8], columns: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The paths, [len(columns), rows], that set out from these columns."""
+    path = [columns]
+    for row in steps:
+        path.append(path[-1] + row[path[-1]])
+    return np.stack(path, axis=1)
+
+
+def _cuts(cost: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The columns to cut at: those of least total cost, less CUT_BONUS for each cut, of all ways to cut the width into
+    strips of CUT_SPACING to STRIP_WIDTH columns."""
+    width = len(cost)
+    total = np.concatenate([[0.0], cost[1:] - CUT_BONUS, [0.0]])
+    before = np.zeros(width + 1, np.intp)
+    for column in range(1, width + 1):
+        first = max(column - STRIP_WIDTH, 0)
+        window = total[first : max(column - CUT_SPACING, first) + 1]
+        before[column] = first + window.argmin()
+        total[column] += window.min()
+    cuts = [int(before[width])]
+    while cuts[-1] > 0:
+        cuts.append(int(before[cuts[-1]]))
+    return np.array(cuts[-2::-1], np.intp)
+
+
+def _ink_between(ink: NDArray[np.float32], seams: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The ink of each strip between neighbouring seams, in full pixels."""
+    running = np.pad(np.cumsum(ink, axis=1), ((0, 0), (1, 0)))
+    return np.diff(running[np.arange(HEIGHT), seams].sum(axis=1))
+
+
+def _merges(
+    ink: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The arcs, [R, 2], and the boxes of their ink, [R, 4]."""
+    extent = np.array([_box(ink, *borders) for borders in zip(left, right, strict=True)], np.float32)
+    count = len(extent)
+    source, length = np.divmod(np.arange(count * MAX_ATOMS), MAX_ATOMS)
+    arcs = np.stack([source, source + length + 1], axis=1)[source + length < count]
+    low, high = extent.copy(), extent.copy()
+    boxes = np.empty((count, MAX_ATOMS, 4), np.float32)
+    for length in range(MAX_ATOMS):
+        boxes[: len(low), length, :2] = low[:, :2]
+        boxes[: len(high), length, 2:] = high[:, 2:]
+        low = np.minimum(low[:-1], extent[length + 1 :])
+        high = np.maximum(high[:-1], extent[length + 1 :])
+    boxes = boxes[arcs[:, 0], arcs[:, 1] - arcs[:, 0] - 1]
+    text = np.percentile(extent[:, 3], 90) - np.percentile(extent[:, 1], 10)
+    fits = (boxes[:, 2] - boxes[:, 0] <= MAX_ASPECT * text) | (arcs[:, 1] - arcs[:, 0] == 1)
+    return arcs[fits].astype(np.int32), boxes[fits]
+
+
+def _box(ink: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]) -> tuple[int, int, int, int]:
+    """The box x0, y0, x1, y1 of the ink between two seams."""
+    x0, x1 = left.min(), right.max()
+    columns = np.arange(x0, x1)
+    part = ink[:, x0:x1] * ((columns >= left[:, None]) & (columns < right[:, None]))
+    dark = part > min(0.25, part.max() / 2)
+    across, down = np.flatnonzero(dark.any(axis=0)), np.flatnonzero(dark.any(axis=1))
+    return x0 + across[0], down[0], x0 + across[-1] + 1, down[-1] + 1
+
+
+def right_path(
+    segmentation: Segmentation, boxes: Sequence[tuple[float, float, float, float]], *, overlap: float = 0.5
+) -> list[int] | None:
+    """The arcs that are the true digits, one a digit, or None where the graph has no such path.
+
+    An arc matches a digit if the spans of their boxes along x have an intersection over union of `overlap` or more.
+    The arcs follow one another along one path: digit k's arc ends in or before the state where digit k + 1's begins,
+    and the atoms between them, if any, are left to other arcs. Of all such paths, that of the greatest summed overlap.
+
+    Args:
+        segmentation: a segmentation graph.
+        boxes: the digits' boxes, x, y, width, height in pixels of the picture that was segmented, left to right.
+        overlap: least intersection over union, above 0 to 1.
+    """
+    arcs = segmentation.arcs
+    states = int(arcs.max()) + 1
+    best, chains = np.zeros(states), [()] * states
+    for x, _, width, _ in boxes:
+        gain = _span_overlap(segmentation.boxes, x * segmentation.scale, (x + width) * segmentation.scale)
+        score = np.where(gain >= overlap, best[arcs[:, 0]] + gain, -np.inf)
+        reached, extended = np.full(states, -np.inf), [()] * states
+        for arc in np.flatnonzero(score > -np.inf):
+            source, destination = arcs[arc]
+            if score[arc] > reached[destination]:
+                reached[destination], extended[destination] = score[arc], (*chains[source], int(arc))
+        for state in range(1, states):
+            if reached[state - 1] > reached[state]:
+                reached[state], extended[state] = reached[state - 1], extended[state - 1]
+        best, chains = reached, extended
+    return list(chains[-1]) if best[-1] > -np.inf else None
+
+
+def _span_overlap(boxes: NDArray[np.float32], x0: float, x1: float) -> NDArray[np.float32]:
+    """Intersection over union, along x, of each box with the span x0 to x1."""
+    shared = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
+    union = np.maximum(boxes[:, 2], x1) - np.minimum(boxes[:, 0], x0)
+    return np.clip(shared, 0, None) / union
