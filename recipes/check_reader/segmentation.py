@@ -35,14 +35,17 @@ UNDERLINE_LENGTH = 44
 CUT_SPACING = 3
 """Least columns between two cuts."""
 
-CUT_BONUS = 1.4
+CUT_BONUS = 3.0
 """A cut that crosses less ink than this is worth making."""
 
-STRIP_WIDTH = 9
+STRIP_WIDTH = 5
 """Most columns between two cuts."""
 
-LEAN_COST = 0.05
-"""What a seam pays for one column sideways, in pixels of full ink."""
+LEAN_COST = 0.1
+"""What a seam pays for one column to the right on its way up, in pixels of full ink."""
+
+BACK_COST = 1.0
+"""What a seam pays for one column to the left on its way up; more, because writing leans to the right."""
 
 STEP_COST = 0.02
 """What a seam pays for one row of blank paper, in pixels of full ink."""
@@ -50,10 +53,10 @@ STEP_COST = 0.02
 ATOM_INK = 2.0
 """Least ink of a strip, in full pixels, for it to be an atom."""
 
-MAX_ATOMS = 9
+MAX_ATOMS = 14
 """Most atoms one character is merged from."""
 
-MAX_ASPECT = 1.25
+MAX_ASPECT = 1.6
 """Most width of a character, in heights of the text."""
 
 
@@ -101,7 +104,7 @@ def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         DataError: the image is not uint8 [h, w], is empty, or has no ink.
     """
     if image.ndim != 2 or image.dtype != np.uint8:
-        raise DataError(f"expected a grey image, uint8 [h, w], not {image.dtype} {list(image.shape)}; convert it first")
+        raise DataError(f"expected a grey image, uint8 [h, w], not {image.dtype} {list(image.shape)}")
     if image.size == 0:
         raise DataError(f"no ink: the image is empty, {list(image.shape)}")
     rows, columns = image.shape
@@ -162,8 +165,8 @@ def _seams(ink: NDArray[np.float32]) -> NDArray[np.intp]:
     width = ink.shape[1]
     # Seams start from the row in the middle of the writing, where the digits are, and find their way up and down.
     start = int(np.average(np.arange(HEIGHT), weights=ink.sum(axis=1)))
-    above, up = _cheapest_paths(ink[start::-1])
-    below, down = _cheapest_paths(ink[start:])
+    above, up = _cheapest_paths(ink[start::-1], leftwards=BACK_COST, rightwards=LEAN_COST)
+    below, down = _cheapest_paths(ink[start:], leftwards=LEAN_COST, rightwards=BACK_COST)
     columns = _cuts(above + below - ink[start])
     seams = np.empty((len(columns) + 2, HEIGHT), np.intp)
     seams[0], seams[-1] = 0, width
@@ -172,7 +175,9 @@ def _seams(ink: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.maximum.accumulate(seams, axis=0)
 
 
-def _cheapest_paths(ink: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+def _cheapest_paths(
+    ink: NDArray[np.float32], *, leftwards: float, rightwards: float
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """The least cost of a path from each column of the first row to the last row, and its steps sideways, row by row."""
     rows, width = ink.shape
     cost = ink[-1].copy()
@@ -181,8 +186,8 @@ def _cheapest_paths(ink: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
     for row in range(rows - 2, -1, -1):
         onward[0] = cost
         onward[1:] = np.inf
-        onward[1, 1:] = cost[:-1] + LEAN_COST
-        onward[2, :-1] = cost[1:] + LEAN_COST
+        onward[1, 1:] = cost[:-1] + leftwards
+        onward[2, :-1] = cost[1:] + rightwards
         choice = onward.argmin(axis=0)
         steps[row] = (0, -1, 1) @ (choice == np.arange(3)[:, None])
         cost = onward.min(axis=0) + ink[row] + STEP_COST
