@@ -1,0 +1,6 @@
+"""Graph → number, path, posterior. Every function takes one graph or a list of graphs, which run side by side."""
+
+from gtn_ebm.inference.free_energy import Posteriors, free_energy, posteriors
+from gtn_ebm.inference.least_energy import Path, best_path, minimum_energy
+
+__all__ = ["Path", "Posteriors", "best_path", "free_energy", "minimum_energy", "posteriors"]

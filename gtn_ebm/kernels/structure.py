@@ -1,0 +1,86 @@
+"""Order and reachability: grouping arcs by state, topological order, and the states that lie on a whole path."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def group(keys, groups):
+    """Counting sort: ``offsets[k]:offsets[k + 1]`` are the places in ``order`` of the items whose key is k, in order."""
+    offsets = np.zeros(groups + 1, np.uint32)
+    for key in keys:
+        offsets[key + 1] += np.uint32(1)
+    for k in range(groups):
+        offsets[k + 1] += offsets[k]
+    place = offsets[:-1].copy()
+    order = np.empty(len(keys), np.uint32)
+    for item in range(len(keys)):
+        key = keys[item]
+        order[place[key]] = item
+        place[key] += np.uint32(1)
+    return offsets, order
+
+
+@njit(nogil=True, cache=True)
+def topological_order(destination, out_offsets, out_arcs, in_degree):
+    """Kahn's algorithm. Shorter than the number of states where there is a cycle; ``in_degree`` is used up."""
+    states = len(in_degree)
+    order = np.empty(states, np.uint32)
+    filled = 0
+    for state in range(states):
+        if in_degree[state] == 0:
+            order[filled] = state
+            filled += 1
+    done = 0
+    while done < filled:
+        state = order[done]
+        done += 1
+        for arc in out_arcs[out_offsets[state] : out_offsets[state + 1]]:
+            target = destination[arc]
+            in_degree[target] -= np.uint32(1)
+            if in_degree[target] == 0:
+                order[filled] = target
+                filled += 1
+    return order[:filled]
+
+
+@njit(nogil=True, cache=True)
+def state_on_cycle(source, in_offsets, in_arcs, ordered):
+    """A state on a cycle, given the states (boolean) that a topological order could take in.
+
+    A state left out of the order has an arc from another left out; walking such arcs backwards must come round.
+    """
+    states = len(in_offsets) - 1
+    seen = np.zeros(states, np.bool_)
+    state = 0
+    while ordered[state]:
+        state += 1
+    while not seen[state]:
+        seen[state] = True
+        for arc in in_arcs[in_offsets[state] : in_offsets[state + 1]]:
+            if not ordered[source[arc]]:
+                state = source[arc]
+                break
+    return state
+
+
+@njit(nogil=True, cache=True)
+def reachable(next_state, offsets, arcs, start):
+    """The states (boolean) reached from those of ``start`` (boolean), which is left as it is."""
+    reached = start.copy()
+    stack = np.empty(len(start), np.uint32)
+    height = 0
+    for state in range(len(start)):
+        if start[state]:
+            stack[height] = state
+            height += 1
+    while height > 0:
+        height -= 1
+        state = stack[height]
+        for arc in arcs[offsets[state] : offsets[state + 1]]:
+            target = next_state[arc]
+            if not reached[target]:
+                reached[target] = True
+                stack[height] = target
+                height += 1
+    return reached

@@ -1,0 +1,83 @@
+"""How energies and attributes follow an arc map to the arcs of a result.
+
+A map holds, for each arc (or state) of the result, the arc (or state) of the operand it stems from, −1 for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Attribute, Graph
+
+Map = NDArray[np.int32]
+
+
+def gather(energies: Tensor, chosen: Map) -> Tensor:
+    """``energies[chosen]``, differentiable, and 0 where ``chosen`` is −1."""
+    if len(chosen) and chosen.min() < 0:
+        energies = torch.cat([energies, energies.new_zeros(1)])
+        chosen = np.where(chosen < 0, len(energies) - 1, chosen).astype(np.int32)
+    return energies.index_select(0, torch.from_numpy(chosen).to(energies.device))
+
+
+def _fill(values: Tensor) -> float | int | bool:
+    if values.dtype.is_floating_point or values.dtype.is_complex:
+        return torch.nan
+    return False if values.dtype == torch.bool else -1
+
+
+def _follow(values: Attribute, chosen: Map) -> Attribute:
+    if isinstance(values, list):
+        return [None if arc < 0 else values[arc] for arc in chosen.tolist()]
+    places = torch.from_numpy(chosen).to(values.device)
+    if len(chosen) == 0 or chosen.min() >= 0:
+        return values.index_select(0, places)
+    missing = values.new_full((1, *values.shape[1:]), _fill(values))
+    return torch.cat([values, missing]).index_select(0, torch.where(places < 0, len(values), places))
+
+
+def carry_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, Attribute]:
+    """The attributes of all operands, on the arcs of the result.
+
+    An arc that stems from no arc of an operand gets None in a list, NaN, −1 or False in a tensor.
+
+    Raises:
+        GraphError: two operands have attributes of the same name.
+    """
+    names = [name for graph in graphs for name in graph.attributes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise GraphError(f"both graphs have an arc attribute {twice!r}; rename or drop one of them first")
+    return {
+        name: _follow(values, chosen)
+        for graph, chosen in zip(graphs, maps, strict=True)
+        for name, values in graph.attributes.items()
+    }
+
+
+def stack_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, Attribute]:
+    """The attributes of operands whose arcs stand side by side in the result: each arc's own, wherever it comes from.
+
+    An attribute of the same name must be of the same kind in all graphs that have it.
+    """
+    result: dict[str, Attribute] = {}
+    for graph, chosen in zip(graphs, maps, strict=True):
+        for name, values in graph.attributes.items():
+            here = _follow(values, chosen)
+            before = result.get(name)
+            if before is None:
+                result[name] = here
+            elif isinstance(before, list) and isinstance(here, list):
+                result[name] = [theirs if arc < 0 else ours for ours, theirs, arc in zip(here, before, chosen, strict=True)]
+            elif isinstance(before, Tensor) and isinstance(here, Tensor) and before.shape == here.shape:
+                ours = torch.from_numpy(chosen >= 0).to(here.device).view(-1, *[1] * (here.ndim - 1))
+                result[name] = torch.where(ours, here, before)
+            else:
+                raise GraphError(f"the arc attribute {name!r} is of different kinds in the graphs")
+    return result

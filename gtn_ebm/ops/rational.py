@@ -1,0 +1,139 @@
+"""Union, concatenation and closure."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph, Structure
+from gtn_ebm.ops.arc_maps import Map, stack_attributes
+from gtn_ebm.symbols import EPSILON
+
+
+def union(*graphs: Graph) -> Graph:
+    """The paths of all the graphs, side by side. No state or arc is added, since a graph may have several initial states.
+
+    Raises:
+        GraphError: no graph, different dtypes or symbol tables, or attributes of different kinds under one name.
+    """
+    offsets = _check(graphs)
+    return _assemble(
+        graphs,
+        _NewArcs.none(graphs[0]),
+        torch.cat([graph.initial for graph in graphs]),
+        torch.cat([graph.final for graph in graphs]),
+        states=int(offsets[-1]),
+    )
+
+
+def concat(*graphs: Graph) -> Graph:
+    """Each path is a path of the first graph, then one of the second, and so on.
+
+    Between two graphs stands one state, entered by an epsilon arc from each final state of the one (with its final energy)
+    and left by an epsilon arc to each initial state of the next (with its initial energy).
+
+    Raises:
+        GraphError: as ``union``.
+    """
+    offsets = _check(graphs)
+    joints = len(graphs) - 1
+    new = _NewArcs.none(graphs[0])
+    for k in range(joints):
+        joint = int(offsets[-1]) + k
+        new = new.then(graphs[k].final, lambda states, k=k, joint=joint: (states + offsets[k], joint))
+        new = new.then(graphs[k + 1].initial, lambda states, k=k, joint=joint: (joint, states + offsets[k + 1]))
+    nowhere = graphs[0].energies.new_full((int(offsets[-1]) + joints,), torch.inf, requires_grad=False)
+    initial = torch.cat([graphs[0].initial, nowhere[graphs[0].states :]])
+    final = torch.cat([nowhere[: offsets[-2]], graphs[-1].final, nowhere[offsets[-1] :]])
+    return _assemble(graphs, new, initial, final, states=int(offsets[-1]) + joints)
+
+
+def closure(graph: Graph) -> Graph:
+    """Kleene star: each path is any number of paths of the graph in a row, none included (with energy 0).
+
+    One state is added, the only initial and final one; epsilon arcs lead from it to each initial state (with its initial
+    energy) and to it from each final state (with its final energy). The result has a cycle. For at least one path in a row
+    take ``concat(graph, closure(graph))``.
+    """
+    hub = graph.states
+    new = _NewArcs.none(graph)
+    new = new.then(graph.initial, lambda states: (hub, states))
+    new = new.then(graph.final, lambda states: (states, hub))
+    ends = graph.energies.new_full((hub + 1,), torch.inf, requires_grad=False)
+    ends[hub] = 0.0
+    return _assemble((graph,), new, ends, ends, states=hub + 1)
+
+
+class _NewArcs:
+    """Epsilon arcs that a construction adds, each with the energy of an initial or final state."""
+
+    def __init__(self, source: NDArray[np.int64], destination: NDArray[np.int64], energies: Tensor):
+        self.source, self.destination, self.energies = source, destination, energies
+
+    @classmethod
+    def none(cls, like: Graph) -> _NewArcs:
+        empty = np.zeros(0, np.int64)
+        return cls(empty, empty, like.energies.new_zeros(0))
+
+    def then(self, ends: Tensor, arc) -> _NewArcs:
+        """With an arc more for each state whose energy in ``ends`` is finite; ``arc(states)`` gives its two states."""
+        states = np.flatnonzero(torch.isfinite(ends.detach()).cpu().numpy())
+        source, destination = (np.broadcast_to(side, states.shape) for side in arc(states))
+        chosen = ends[torch.from_numpy(states).to(ends.device)]
+        return _NewArcs(
+            np.concatenate([self.source, source]),
+            np.concatenate([self.destination, destination]),
+            torch.cat([self.energies, chosen]),
+        )
+
+
+def _check(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
+    """The number of the first state of each graph among all, and last the number of states."""
+    if not graphs:
+        raise GraphError("at least one graph is needed")
+    first = graphs[0]
+    for k, graph in enumerate(graphs):
+        if graph.dtype != first.dtype:
+            raise GraphError(f"graph {k} has energies in {graph.dtype}, graph 0 in {first.dtype}; convert one with .to()")
+        if (graph.input_symbols, graph.output_symbols) != (first.input_symbols, first.output_symbols):
+            raise GraphError(f"graph {k} has other symbol tables than graph 0")
+    return np.cumsum([0, *(graph.states for graph in graphs)])
+
+
+def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: Tensor, states: int) -> Graph:
+    """The graphs side by side, with the new arcs behind all of theirs."""
+    offsets = np.cumsum([0, *(graph.states for graph in graphs)])
+    epsilons = np.full(len(new.source), EPSILON, np.int32)
+    acceptor = all(graph.is_acceptor for graph in graphs)
+    structure = Structure(
+        np.concatenate([*(graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)), new.source]),
+        np.concatenate([*(graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)), new.destination]),
+        np.concatenate([*(graph.input_labels for graph in graphs), epsilons]),
+        None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),
+        states=states,
+    )
+    maps = _side_by_side([graph.arcs for graph in graphs], structure.arcs)
+    return Graph(
+        structure,
+        torch.cat([*(graph.energies for graph in graphs), new.energies]),
+        initial,
+        final,
+        attributes=stack_attributes(graphs, maps),
+        input_symbols=graphs[0].input_symbols,
+        output_symbols=graphs[0].output_symbols,
+        arc_maps=maps,
+    )
+
+
+def _side_by_side(counts: list[int], arcs: int) -> list[Map]:
+    maps = []
+    first = 0
+    for count in counts:
+        chosen = np.full(arcs, -1, np.int32)
+        chosen[first : first + count] = np.arange(count)
+        maps.append(chosen)
+        first += count
+    return maps
