@@ -29,16 +29,22 @@ MIN_CONTRAST = 12.0
 BACKGROUND_SIZE = 25
 """Pixels of the closing that sees through strokes to the paper behind; wider than any stroke."""
 
-UNDERLINE_LENGTH = 44
-"""Columns from which a thin level line is a printed rule and not a written dash."""
+RULE_LENGTH = 0.5
+"""Least length of a printed rule, in widths of the image; strokes and dashes are shorter."""
+
+RULE_ROWS = 7
+"""Rows from which ink on a rule is a stroke that crosses it, and stays."""
+
+INKED = 0.15
+"""What counts as ink where the extent of a region is measured."""
 
 CUT_SPACING = 3
 """Least columns between two cuts."""
 
-CUT_BONUS = 3.0
+CUT_BONUS = 2.0
 """A cut that crosses less ink than this is worth making."""
 
-STRIP_WIDTH = 5
+STRIP_WIDTH = 4
 """Most columns between two cuts."""
 
 LEAN_COST = 0.1
@@ -56,7 +62,7 @@ ATOM_INK = 2.0
 MAX_ATOMS = 14
 """Most atoms one character is merged from."""
 
-MAX_ASPECT = 1.6
+MAX_ASPECT = 1.8
 """Most width of a character, in heights of the text."""
 
 
@@ -118,7 +124,7 @@ def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     full = float(np.percentile(darkness, 98))
     if full - floor < MIN_CONTRAST:
         raise DataError("no ink: nothing in the image is clearly darker than its background")
-    return _without_underline(np.clip((darkness - floor) / (full - floor), 0, 1))
+    return _without_rules(np.clip((darkness - floor) / (full - floor), 0, 1))
 
 
 def _darkness(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -129,13 +135,14 @@ def _darkness(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return paper.astype(np.float32) - smooth
 
 
-def _without_underline(ink: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Takes away long thin level lines, but not the strokes that cross them."""
+def _without_rules(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Takes away printed rules, which are long, thin and level, but not the strokes that cross them."""
+    length = max(HEIGHT, round(RULE_LENGTH * ink.shape[1]))
     # Thickened first, because a rule that is not quite level climbs a row now and then.
     thick = cv2.dilate(ink, np.ones((3, 1), np.uint8))
-    rule = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, UNDERLINE_LENGTH), np.uint8))
-    tall = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((6, 1), np.uint8))
-    return np.where(rule > 0.2, np.minimum(ink, tall), ink)
+    rule = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    strokes = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((RULE_ROWS, 1), np.uint8))
+    return np.where(rule > 0.2, np.minimum(ink, strokes), ink)
 
 
 def segment(image: NDArray[np.uint8]) -> Segmentation:
@@ -251,7 +258,7 @@ def _box(ink: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.int
     x0, x1 = left.min(), right.max()
     columns = np.arange(x0, x1)
     part = ink[:, x0:x1] * ((columns >= left[:, None]) & (columns < right[:, None]))
-    dark = part > min(0.25, part.max() / 2)
+    dark = part > min(INKED, part.max() / 2)
     across, down = np.flatnonzero(dark.any(axis=0)), np.flatnonzero(dark.any(axis=1))
     return x0 + across[0], down[0], x0 + across[-1] + 1, down[-1] + 1
 
