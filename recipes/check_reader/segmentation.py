@@ -1,19 +1,24 @@
 """Heuristic over-segmentation: from the picture of a handwritten amount to a segmentation graph.
 
-LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section VI: cut the
-ink at more places than there are characters, and let an arc of a graph stand for every run of neighbouring pieces that
-might be one character. Reading the amount is then finding the right path, which is left to a network and to the graph.
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section
+VI: cut the ink at more places than there are characters, and let an arc of a graph stand for every run of
+neighbouring pieces that might be one character. Reading the amount is then finding the right path, which is
+left to a network and to the graph.
 
-The cuts are *seams*, paths from the top row to the bottom row that cross as little ink as they can; they lean with the
-writing and follow the gap between two digits that overlap. An *atom* is what lies between two neighbouring seams.
+The cuts are *seams*, paths from the top row to the bottom row that cross as little ink as they can; they lean
+with the writing and follow the gap between two digits that overlap. An *atom* is what lies between two
+neighbouring seams.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from gtn_ebm.errors import DataError
 
@@ -68,15 +73,16 @@ MAX_ASPECT = 1.8
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A segmentation graph with its picture: N atoms from left to right, R arcs over the states 0 .. N between them.
+    """A segmentation graph and its picture: N atoms, left to right, and R arcs over the states 0 to N.
 
     Attributes:
         ink: float32 [HEIGHT, W], the working image: 0 is paper, 1 is full ink.
         left: float32 [N, HEIGHT], the first column of each atom in every row.
         right: float32 [N, HEIGHT], the column after the last one of each atom in every row.
-        arcs: int32 [R, 2], source and destination: arc (i, j), i < j, merges the atoms i .. j - 1. Sorted; every atom
-            has its own arc (i, i + 1), so each state lies on a path from 0 to N.
-        boxes: float32 [R, 4], x0, y0, x1, y1 of the ink of each arc's region, in working pixels, ends excluded.
+        arcs: int32 [R, 2], source and destination: arc (i, j), i < j, merges the atoms i .. j - 1. Sorted;
+            every atom has its own arc (i, i + 1), so each state lies on a path from 0 to N.
+        boxes: float32 [R, 4], x0, y0, x1, y1 of the ink of each arc's region in working pixels, ends not
+            included.
         scale: float, working columns per column of the picture given.
     """
 
@@ -118,16 +124,16 @@ def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     shrinks = rows > HEIGHT or columns > width
     grey = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     darkness = _darkness(grey)
-    # Half of the pixels or more are paper, so their median and its spread tell the printed pattern from the pen.
-    middle = float(np.median(darkness))
-    floor = middle + 2.0 * float(np.median(np.abs(darkness - middle)))
-    full = float(np.percentile(darkness, 98))
+    # Half of the pixels or more are paper: their median and its spread tell the printed pattern from the pen.
+    middle, full = np.percentile(darkness, [50, 98])
+    floor = middle + 2 * np.median(np.abs(darkness - middle))
     if full - floor < MIN_CONTRAST:
         raise DataError("no ink: nothing in the image is clearly darker than its background")
-    return _without_rules(np.clip((darkness - floor) / (full - floor), 0, 1))
+    ink = np.clip((darkness - floor) / (full - floor), 0, 1)
+    return _without_rules(ink.astype(np.float32))
 
 
-def _darkness(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _darkness(grey: NDArray[Any]) -> NDArray[np.float32]:
     """How much darker each pixel is than the paper around it, in grey levels."""
     smooth = cv2.GaussianBlur(grey, (3, 3), 0)
     paper = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, np.ones((BACKGROUND_SIZE, BACKGROUND_SIZE), np.uint8))
@@ -152,11 +158,8 @@ def segment(image: NDArray[np.uint8]) -> Segmentation:
         DataError: the image is not uint8 [h, w], is empty, or has no ink.
     """
     ink = normalise(image)
-    seams = _seams(ink)
-    mass = _ink_between(ink, seams)
-    kept = mass >= min(ATOM_INK, mass.max())
-    left, right = seams[:-1][kept], seams[1:][kept]
-    arcs, boxes = _merges(ink, left, right)
+    left, right, extents = _atoms(ink, _seams(ink))
+    arcs, boxes = _merges(extents)
     return Segmentation(
         ink=ink,
         left=left.astype(np.float32),
@@ -170,8 +173,8 @@ def segment(image: NDArray[np.uint8]) -> Segmentation:
 def _seams(ink: NDArray[np.float32]) -> NDArray[np.intp]:
     """The cuts, [S, HEIGHT] columns in every row, the image's own left and right borders included."""
     width = ink.shape[1]
-    # Seams start from the row in the middle of the writing, where the digits are, and find their way up and down.
-    start = int(np.average(np.arange(HEIGHT), weights=ink.sum(axis=1)))
+    # Seams start from the row in the middle of the writing and find their way up and down.
+    start = round(float(np.average(np.arange(HEIGHT), weights=ink.sum(axis=1) + 1e-6)))
     above, up = _cheapest_paths(ink[start::-1], leftwards=BACK_COST, rightwards=LEAN_COST)
     below, down = _cheapest_paths(ink[start:], leftwards=LEAN_COST, rightwards=BACK_COST)
     columns = _cuts(above + below - ink[start])
@@ -185,19 +188,19 @@ def _seams(ink: NDArray[np.float32]) -> NDArray[np.intp]:
 def _cheapest_paths(
     ink: NDArray[np.float32], *, leftwards: float, rightwards: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """The least cost of a path from each column of the first row to the last row, and its steps sideways, row by row."""
+    """The least cost of a path from each column of the first row to the last row, float32 [width], and its
+    steps sideways, int8 [rows - 1, width]: -1, 0 or 1 on leaving a row in a column."""
     rows, width = ink.shape
-    cost = ink[-1].copy()
-    steps = np.zeros((rows - 1, width), np.int8)
-    onward = np.empty((3, width), np.float32)
+    steps = np.empty((rows - 1, width), np.int8)
+    padded = np.full(width + 2, np.inf, np.float32)
+    cost = padded[1:-1]
+    cost[:] = ink[-1]
+    neighbours = sliding_window_view(padded, width)
+    sideways = np.array([[leftwards], [0], [rightwards]], np.float32)
     for row in range(rows - 2, -1, -1):
-        onward[0] = cost
-        onward[1:] = np.inf
-        onward[1, 1:] = cost[:-1] + leftwards
-        onward[2, :-1] = cost[1:] + rightwards
-        choice = onward.argmin(axis=0)
-        steps[row] = (0, -1, 1) @ (choice == np.arange(3)[:, None])
-        cost = onward.min(axis=0) + ink[row] + STEP_COST
+        onward = neighbours + sideways
+        steps[row] = onward.argmin(axis=0) - 1
+        cost[:] = onward.min(axis=0) + ink[row] + STEP_COST
     return cost, steps
 
 
@@ -210,8 +213,8 @@ def _follow(steps: NDArray[np.int8], columns: NDArray[np.intp]) -> NDArray[np.in
 
 
 def _cuts(cost: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The columns to cut at: those of least total cost, less CUT_BONUS for each cut, of all ways to cut the width into
-    strips of CUT_SPACING to STRIP_WIDTH columns."""
+    """The columns to cut at: of all ways to cut the width into strips of CUT_SPACING to STRIP_WIDTH columns,
+    that of the least total cost, each cut's less CUT_BONUS."""
     width = len(cost)
     total = np.concatenate([[0.0], cost[1:] - CUT_BONUS, [0.0]])
     before = np.zeros(width + 1, np.intp)
@@ -226,41 +229,39 @@ def _cuts(cost: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.array(cuts[-2::-1], np.intp)
 
 
-def _ink_between(ink: NDArray[np.float32], seams: NDArray[np.intp]) -> NDArray[np.float32]:
-    """The ink of each strip between neighbouring seams, in full pixels."""
-    running = np.pad(np.cumsum(ink, axis=1), ((0, 0), (1, 0)))
-    return np.diff(running[np.arange(HEIGHT), seams].sum(axis=1))
+def _atoms(
+    ink: NDArray[np.float32], seams: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The left and right borders of the strips that hold ink, [N, HEIGHT], and their ink's boxes, [N, 4]."""
+    # A pixel's strip, counted from 1, is the number of seams at or before it.
+    starts = np.zeros((HEIGHT, ink.shape[1] + 1), np.intp)
+    np.add.at(starts, (np.arange(HEIGHT), seams[:-1]), 1)
+    strip = np.cumsum(starts[:, :-1], axis=1)
+    mass = np.bincount(strip.ravel(), weights=ink.ravel(), minlength=len(seams))[1:]
+    extents = find_objects(np.where(ink >= INKED, strip, 0), max_label=len(mass))
+    kept = [k for k, extent in enumerate(extents) if extent is not None and mass[k] >= ATOM_INK]
+    if not kept:
+        raise DataError("no ink: nothing in the image is larger than a speck or is not a printed line")
+    boxes = [(extents[k][1].start, extents[k][0].start, extents[k][1].stop, extents[k][0].stop) for k in kept]
+    return seams[:-1][kept], seams[1:][kept], np.array(boxes, np.float32)
 
 
-def _merges(
-    ink: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The arcs, [R, 2], and the boxes of their ink, [R, 4]."""
-    extent = np.array([_box(ink, *borders) for borders in zip(left, right, strict=True)], np.float32)
-    count = len(extent)
-    source, length = np.divmod(np.arange(count * MAX_ATOMS), MAX_ATOMS)
-    arcs = np.stack([source, source + length + 1], axis=1)[source + length < count]
-    low, high = extent.copy(), extent.copy()
-    boxes = np.empty((count, MAX_ATOMS, 4), np.float32)
-    for length in range(MAX_ATOMS):
-        boxes[: len(low), length, :2] = low[:, :2]
-        boxes[: len(high), length, 2:] = high[:, 2:]
-        low = np.minimum(low[:-1], extent[length + 1 :])
-        high = np.maximum(high[:-1], extent[length + 1 :])
-    boxes = boxes[arcs[:, 0], arcs[:, 1] - arcs[:, 0] - 1]
-    text = np.percentile(extent[:, 3], 90) - np.percentile(extent[:, 1], 10)
-    fits = (boxes[:, 2] - boxes[:, 0] <= MAX_ASPECT * text) | (arcs[:, 1] - arcs[:, 0] == 1)
-    return arcs[fits].astype(np.int32), boxes[fits]
-
-
-def _box(ink: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]) -> tuple[int, int, int, int]:
-    """The box x0, y0, x1, y1 of the ink between two seams."""
-    x0, x1 = left.min(), right.max()
-    columns = np.arange(x0, x1)
-    part = ink[:, x0:x1] * ((columns >= left[:, None]) & (columns < right[:, None]))
-    dark = part > min(INKED, part.max() / 2)
-    across, down = np.flatnonzero(dark.any(axis=0)), np.flatnonzero(dark.any(axis=1))
-    return x0 + across[0], down[0], x0 + across[-1] + 1, down[-1] + 1
+def _merges(extents: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The arcs, [R, 2], and the boxes of their ink, [R, 4], from the boxes of the atoms' ink, [N, 4]."""
+    count = len(extents)
+    first, offset = np.divmod(np.arange(count * MAX_ATOMS), MAX_ATOMS)
+    low, high = extents[:, :2], extents[:, 2:]
+    boxes = np.zeros((count, MAX_ATOMS, 4), np.float32)
+    for more in range(min(MAX_ATOMS, count)):
+        boxes[: count - more, more] = np.concatenate([low, high], axis=1)
+        low = np.minimum(low[:-1], extents[more + 1 :, :2])
+        high = np.maximum(high[:-1], extents[more + 1 :, 2:])
+    merged = boxes[first, offset]
+    text = np.percentile(extents[:, 3], 90) - np.percentile(extents[:, 1], 10)
+    narrow = (merged[:, 2] - merged[:, 0] <= MAX_ASPECT * text) | (offset == 0)
+    fits = narrow & (first + offset < count)
+    arcs = np.stack([first, first + offset + 1], axis=1)
+    return arcs[fits].astype(np.int32), merged[fits]
 
 
 def right_path(
@@ -268,14 +269,15 @@ def right_path(
 ) -> list[int] | None:
     """The arcs that are the true digits, one a digit, or None where the graph has no such path.
 
-    An arc matches a digit if the spans of their boxes along x have an intersection over union of `overlap` or more.
-    The arcs follow one another along one path: digit k's arc ends in or before the state where digit k + 1's begins,
-    and the atoms between them, if any, are left to other arcs. Of all such paths, that of the greatest summed overlap.
+    An arc matches a digit if the spans of their boxes along x have an intersection over union of `overlap` or
+    more. The arcs follow one another along one path: digit k's arc ends in or before the state where digit
+    k + 1's begins, and the atoms between them, if any, are left to other arcs. Of all such paths, that of the
+    greatest summed overlap.
 
     Args:
         segmentation: a segmentation graph.
-        boxes: the digits' boxes, x, y, width, height in pixels of the picture that was segmented, left to right.
-        overlap: least intersection over union, above 0 to 1.
+        boxes: the digits' boxes, left to right: x, y, width, height in pixels of the picture segmented.
+        overlap: least intersection over union, above 0, at most 1.
     """
     arcs = segmentation.arcs
     states = int(arcs.max()) + 1
