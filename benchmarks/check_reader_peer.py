@@ -1,8 +1,7 @@
 """The peer of the check reader: a plain CNN-BiLSTM-CTC, trained on the train part of a folder of amounts.
 
-`python benchmarks/check_reader_peer.py --data DIR` trains it for 60 epochs (about 15 minutes on one core), keeps
-the last weights, and prints how it reads the validation and the test part. It uses nothing of ours but the images
-and their split.
+`python benchmarks/check_reader_peer.py --data DIR` trains it for 60 epochs (about 15 minutes on one core),
+keeps the last weights, and prints how it reads the other two parts.
 """
 
 import json
