@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"graph", "inference", "dense"},
     "transformers": BELOW_TRANSFORMERS,
     "io": {"graph"},
-    "draw": {"graph", "ops", "inference"},
+    "draw": {"graph", "ops", "inference", "io"},
     "compat": BELOW_COMPAT,
     "__init__": BELOW_COMPAT,
 }

@@ -1,0 +1,19 @@
+"""Whole files only: nothing half-written is ever seen under its own name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FileName = str | os.PathLike[str]
+
+
+def write_whole(path: FileName, text: str) -> None:
+    """Writes ``text`` in UTF-8 beside ``path``, then renames it; OSError where that is impossible."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
