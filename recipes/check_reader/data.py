@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import re
 import struct
 import zlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
@@ -49,17 +51,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Digits:
-    """Single handwritten digits: `images` uint8 [n, s, s] with white (255) ink on black, `labels` uint8 [n]."""
+    """Single handwritten digits: `images` uint8 [n, s, s] with ink 255 on 0, `labels` uint8 [n]."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
 
 
 def read_folder(directory: str | Path) -> list[Example]:
-    """The examples of a folder that holds `images/` and `labels.csv` (columns `file,digits`), in the csv's order.
+    """The examples of a folder of `images/` and `labels.csv` (columns `file,digits`), in the csv's order.
 
-    Raises DataError, naming the file and the line, for anything missing, empty, doubled or unreadable, and for
-    an image name that leads out of `images/`.
+    Raises DataError, naming the file and the line, for anything missing, empty, doubled or unreadable, and
+    for an image name that leads out of `images/`.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -74,7 +76,9 @@ def read_folder(directory: str | Path) -> list[Example]:
         if file in examples:
             raise DataError(f"{where}: {file!r} is labelled a second time; keep one line an image")
         if not re.fullmatch("[0-9]+", digits):
-            raise DataError(f"{where}: the label of {file!r} is {digits!r}; write one or more digits 0 to 9 only")
+            raise DataError(
+                f"{where}: the label of {file!r} is {digits!r}; write one or more digits 0 to 9 only"
+            )
         examples[file] = Example(file, _image_path(images, file, where), digits)
     if not examples:
         raise DataError(f"{labels}: no examples; add one line FILE,DIGITS an image")
@@ -84,8 +88,9 @@ def read_folder(directory: str | Path) -> list[Example]:
 def read_boxes(directory: str | Path) -> dict[str, list[Box]]:
     """The boxes of the digits of each image, from `boxes.json`; {} where a folder has none.
 
-    A box is x, y, width, height in pixels of the image as stored; boxes come in reading order. The file maps an
-    image's name to a list of `{"digit": "7", "bbox_xywh": [x, y, w, h]}`. Raises DataError for anything else.
+    A box is x, y, width, height in pixels of the image as stored; boxes come in reading order. The file maps
+    an image's name to a list of `{"digit": "7", "bbox_xywh": [x, y, w, h]}`. Raises DataError for anything
+    else.
     """
     path = Path(directory) / "boxes.json"
     if not path.exists():
@@ -169,7 +174,9 @@ def _csv_rows(path: Path) -> list[tuple[int, str, str]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); write a csv with columns file,digits") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); write a csv with columns file,digits"
+        ) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -181,13 +188,17 @@ def _csv_rows(path: Path) -> list[tuple[int, str, str]]:
         header = next(reader, [])
         missing = [column for column in ("file", "digits") if column not in header]
         if missing:
-            raise DataError(f"{path}, line 1: no column {' and no column '.join(missing)}; begin with file,digits")
+            raise DataError(
+                f"{path}, line 1: no column {' and no column '.join(missing)}; begin with file,digits"
+            )
         file, digits = header.index("file"), header.index("digits")
         for row in reader:
             if not row:
                 continue
             if len(row) != len(header):
-                raise DataError(f"{path}, line {reader.line_num}: {len(row)} fields where line 1 has {len(header)}")
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(row)} fields where line 1 has {len(header)}"
+                )
             rows.append((reader.line_num, row[file], row[digits]))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not a csv ({error})") from error
@@ -212,7 +223,11 @@ def _boxes_of(entries: Any, where: str) -> list[Box]:
     boxes = []
     for number, entry in enumerate(entries):
         numbers = entry.get("bbox_xywh") if isinstance(entry, dict) else None
-        if not isinstance(numbers, list) or len(numbers) != 4 or any(type(n) not in (int, float) for n in numbers):
+        if (
+            not isinstance(numbers, list)
+            or len(numbers) != 4
+            or any(type(n) not in (int, float) for n in numbers)
+        ):
             raise DataError(f"{where}, box {number}: expected bbox_xywh with four numbers, found {numbers!r}")
         x, y, width, height = (float(n) for n in numbers)
         if not np.isfinite([x, y, width, height]).all() or width <= 0 or height <= 0:
@@ -225,28 +240,34 @@ def _boxes_of(entries: Any, where: str) -> list[Box]:
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path, formats=IMAGE_FORMATS) as image:
+    # Not Image.open(path): Pillow then maps plain pixels into memory, and mixes up a sideways TIFF's.
+    with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
         if image.width * image.height > MAXIMUM_PIXELS:
             raise DataError(_too_large(path))
         # Pillow turns a TIFF upright by itself, the other formats it leaves as stored.
         orientation = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
-        sideways = orientation in (5, 6, 7, 8)
-        width, height = image.size[::-1] if sideways else image.size
-        if height > 2 * width:
-            raise DataError(
-                f"{path}: {width} columns and {height} rows: an amount is wider than high, so this photograph is "
-                "probably rotated; turn it upright or cut the amount out"
-            )
-        scale = min(1.0, MAXIMUM_HEIGHT / height, MAXIMUM_WIDTH / width)
-        target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        if scale < 1:
-            image.draft(None, target)  # lets a JPEG be decoded at 1/2 to 1/8 of its size
+        scale = _reduction(*(image.size[::-1] if orientation in (5, 6, 7, 8) else image.size))
+        # Lets a JPEG be decoded at 1/2 to 1/8 of its size, never below what is asked for.
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
         grey = _grey(image)
-        if grey.size != target:
-            grey = grey.resize(target, Image.Resampling.BOX)
         if orientation in _TO_UPRIGHT:
             grey = grey.transpose(_TO_UPRIGHT[orientation])
-        return np.array(grey, dtype=np.uint8)
+    width, height = grey.size
+    if height > 2 * width:
+        raise DataError(
+            f"{path}: {width} columns and {height} rows: an amount is wider than high, so this photograph is "
+            "probably rotated; turn it upright or cut the amount out"
+        )
+    pixels = np.array(grey, dtype=np.uint8)
+    scale = _reduction(width, height)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return pixels
+
+
+def _reduction(width: int, height: int) -> float:
+    return min(1.0, MAXIMUM_HEIGHT / height, MAXIMUM_WIDTH / width)
 
 
 def _grey(image: Image.Image) -> Image.Image:
@@ -273,11 +294,13 @@ def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _too_large(path: Path) -> str:
-    return f"{path}: more than {MAXIMUM_PIXELS // 10**6} million pixels; reduce the image or cut the amount out"
+    return (
+        f"{path}: more than {MAXIMUM_PIXELS // 10**6} million pixels; reduce the image or cut the amount out"
+    )
 
 
 def _read_idx(directory: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """An idx file of unsigned bytes: two zeros, the type 8, the number of dimensions, the sizes, the values."""
+    """An idx file of bytes: two zeros, the type 8, the number of dimensions, the sizes, the values."""
     plain, packed = directory / name, directory / f"{name}.gz"
     path = plain if plain.is_file() else packed
     if not path.is_file():
@@ -286,7 +309,9 @@ def _read_idx(directory: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path, "rb") if path == packed else path.open("rb") as file:
             header = file.read(4 + 4 * dimensions)
             if header[:4] != bytes((0, 0, 8, dimensions)) or len(header) != 4 + 4 * dimensions:
-                raise DataError(f"{path}: not an idx file of bytes with {dimensions} dimensions; fetch it again")
+                raise DataError(
+                    f"{path}: not an idx file of bytes with {dimensions} dimensions; fetch it again"
+                )
             shape = struct.unpack(f">{dimensions}I", header[4:])
             size = int(np.prod([int(n) for n in shape], dtype=object))
             values = file.read(size + 1)
@@ -300,8 +325,10 @@ def _read_idx(directory: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
 
 def _scikit_learn_digits() -> Digits:
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DataError("the built-in digits need scikit-learn: pip install scikit-learn, or give MNIST") from error
+        raise DataError(
+            "the built-in digits need scikit-learn: pip install scikit-learn, or give MNIST"
+        ) from error
     bunch = load_digits()
     return Digits(np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target.astype(np.uint8))

@@ -1,22 +1,24 @@
-"""Synthetic amounts: single handwritten digits joined into amounts, on the printed background of a cheque.
+"""Synthetic amounts: single handwritten digits put side by side, on the printed background of a cheque.
 
-Everything that varies between writers (size, slant, pen, spacing, marks) is drawn once for an amount, and once
-more, less, for each symbol. Every amount comes from a random stream of its own, so example 17 of a set is the
+What varies between writers (size, slant, pen, spacing, marks) is chosen once for an amount and varied a
+little for each symbol. Every amount comes from a random stream of its own, so example 17 of a set is the
 same image whichever process draws it, and whatever was drawn before.
 """
 
 import csv
 import json
-import os
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from skimage.morphology import skeletonize
 
 from gtn_ebm.errors import DataError
 from recipes.check_reader.data import Box, Digits
@@ -24,45 +26,55 @@ from recipes.check_reader.data import Box, Digits
 Ink = NDArray[np.float32]
 """How much ink lies on each pixel: float32 [h, w] in [0, 1]."""
 
-_WORK_HEIGHT = 60  # rows of a digit while its strokes are worked on
-_MARGIN = 24  # free pixels around it, for strokes that are added
+_WORK_HEIGHT = 48  # rows of a digit while its strokes are worked on
+_WORK_SIZE = (88, 60)  # columns and rows of the sheet it is worked on, with room for strokes that are added
 
 # How often amounts have 1, 2, ... 8 digits, and begin with the digits 1, 2, ... 9 (roughly Benford's law).
 _LENGTHS = np.array([0.004, 0.012, 0.1, 0.33, 0.46, 0.08, 0.01, 0.004])
 _FIRST_DIGITS = np.array([0.31, 0.17, 0.125, 0.095, 0.085, 0.065, 0.055, 0.045, 0.05])
 _SEPARATORS = {".": 0.5, ",": 0.07, " ": 0.15, "": 0.28}
-_PREFIXES = {"": 0.93, "$": 0.03, "*": 0.015, "#": 0.015, ".": 0.01}
+_PREFIXES = {"": 0.955, "$": 0.02, "*": 0.01, "#": 0.005, ".": 0.01}
 _ENDINGS = {
-    "": 0.5,
-    ".": 0.16,
-    ",": 0.04,
-    "-": 0.09,
-    ".-": 0.08,
-    ",-": 0.02,
-    ".--": 0.01,
-    "--": 0.01,
-    "=": 0.025,
-    ".=": 0.01,
-    "+": 0.01,
-    "00/100": 0.015,
+    "": 0.68,
+    ".": 0.14,
+    ",": 0.03,
+    "-": 0.045,
+    ".-": 0.035,
+    ",-": 0.01,
+    ".--": 0.005,
+    "--": 0.005,
+    "=": 0.02,
+    ".=": 0.005,
+    "≠": 0.01,
+    "00/100": 0.01,
     "oo": 0.015,
     ",00": 0.01,
     ".00": 0.005,
 }
+# Widths of the digits 0, 1, ... 9 relative to those of the digits they are made from.
+_WIDTHS = (1.07, 1.1, 0.9, 1.0, 0.74, 1.0, 0.92, 0.9, 1.03, 0.92)
 
 
 @dataclass(frozen=True)
 class SyntheticAmount:
     """An image (uint8 [h, w]) of an amount, and what is on it.
 
-    `digits` is what a reader should answer; `drawn` all symbols from left to right, a space for a wide gap; and
-    `boxes` one x, y, width, height in pixels for each of `digits`.
+    `digits` is what a reader should answer: cents are part of it unless they are zero. `drawn` has all
+    symbols from left to right, a space for a wide gap, an "o" for a small raised zero, "≠" for a dash with
+    strokes through it. `boxes` has one x, y, width, height in pixels for each of `digits`.
     """
 
     image: NDArray[np.uint8]
     digits: str
     drawn: str
     boxes: list[Box]
+
+
+@dataclass(frozen=True)
+class _Symbol:
+    character: str
+    in_answer: bool
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,10 +87,11 @@ class _Writer:
     pen: float  # width of a stroke
     gap: float  # mean free space between neighbours, in heights
     zero: float  # height of a 0 in heights
-    unsteadiness: float
+    unsteadiness: float  # standard deviation of the pen's way from the intended
     crosses_seven: bool
     upstroke_of_one: float  # its length in heights; 0: none
     mirrors_nine: bool
+    joins: float  # the chance that the pen stays down between two digits
 
 
 class Amounts:
@@ -93,6 +106,8 @@ class Amounts:
     """
 
     def __init__(self, digits: Digits, seed: int = 0) -> None:
+        if seed < 0:
+            raise DataError(f"seed {seed}: give 0 or more")
         missing = sorted(set(range(10)) - set(digits.labels.tolist()))
         if missing:
             raise DataError(f"no image of the digits {missing}; give images of all ten")
@@ -102,53 +117,59 @@ class Amounts:
         self._seed = seed
 
     def render(self, index: int) -> SyntheticAmount:
-        """Amount number `index` (0, 1, ...) of this set."""
+        """Amount number `index` (0, 1, ...) of this set. Raises IndexError below 0."""
+        if index < 0:
+            raise IndexError(f"amount {index}: give 0 or more")
         random = np.random.default_rng([self._seed, index])
-        amount, ending = _amount(random), _choice(random, _ENDINGS)
-        symbols, is_answer = _symbols(random, amount, ending)
-        ink, boxes = self._write(random, _writer(random), symbols)
+        symbols, writer = _symbols(random), _writer(random)
+        ink, boxes = self._write(random, writer, symbols)
         image = _photograph(random, _background(random, *ink.shape), ink)
         return SyntheticAmount(
             image,
-            "".join(s for s, answers in zip(symbols, is_answer, strict=True) if answers),
-            "".join(symbols),
-            [box for box, answers in zip(boxes, is_answer, strict=True) if answers],
+            "".join(symbol.character for symbol in symbols if symbol.in_answer),
+            "".join(symbol.character for symbol in symbols),
+            [box for box, symbol in zip(boxes, symbols, strict=True) if symbol.in_answer],
         )
 
-    def _write(self, random: Generator, writer: _Writer, symbols: list[str]) -> tuple[Ink, list[Box]]:
+    def _write(self, random: Generator, writer: _Writer, symbols: list[_Symbol]) -> tuple[Ink, list[Box]]:
         """The ink of all symbols on one sheet, cut close around them, and the box of each symbol."""
-        pieces, lefts, tops = [], [], []
-        x, previous = 0.0, ""
-        slope = random.normal(0, 0.025)
-        for position, symbol in enumerate(symbols):
-            small = symbols[position:].count("/") > 0 or "/" in symbols[:position] or symbol == "o"
-            piece, below = self._symbol(random, writer, symbol, small)
-            x += _gap(random, writer, previous, symbol)
+        pieces: list[Ink] = []
+        corners: list[tuple[int, int]] = []
+        slope, x, previous = random.normal(0, 0.025), 0.0, ""
+        for symbol in symbols:
+            piece, below = self._symbol(random, writer, symbol)
+            # No neighbour may overtake another: the boxes stay in reading order.
+            overlap = 0.4 * min(piece.shape[1], pieces[-1].shape[1]) if pieces else 0
+            x += max(_gap(random, writer, previous, symbol.character), -overlap)
             baseline = slope * x + random.normal(0, 0.04) * writer.height
-            raised = 0.5 * writer.height if small else 0.0
+            if symbol.small:
+                baseline -= 0.5 * writer.height
             pieces.append(piece)
-            lefts.append(round(x))
-            tops.append(round(baseline - raised + below - piece.shape[0]))
+            corners.append((round(x), round(baseline + below - piece.shape[0])))
             x += piece.shape[1]
-            previous = symbol
-        return _sheet(random, writer, pieces, lefts, tops)
+            previous = symbol.character
+        ink, boxes = _sheet(random, writer, pieces, corners)
+        for box, neighbour, (one, other) in zip(boxes, boxes[1:], pairwise(symbols), strict=False):
+            if one.character.isdigit() and other.character.isdigit() and random.random() < writer.joins:
+                _join(random, writer, ink, box, neighbour)
+        return ink, boxes
 
-    def _symbol(self, random: Generator, writer: _Writer, symbol: str, small: bool) -> tuple[Ink, float]:
+    def _symbol(self, random: Generator, writer: _Writer, symbol: _Symbol) -> tuple[Ink, float]:
         """The ink of one symbol, cut close, and how far it reaches below the baseline."""
-        size = 0.5 if small else 1.0
-        if symbol == "o":
-            symbol = "0"
-        if not symbol.isdigit():
-            return _mark(random, writer, symbol)
-        label = int(symbol)
-        index = random.choice(self._of_class[label])
-        height = writer.height * size * np.exp(random.normal(0, 0.1)) * (writer.zero if label == 0 else 1.0)
-        ink = cv2.warpAffine(
-            self._images[index], self._upright[index], (_WORK_HEIGHT + 2 * _MARGIN,) * 2, flags=cv2.INTER_CUBIC
-        )
+        character = "0" if symbol.character == "o" else symbol.character
+        if not character.isdigit():
+            return _mark(random, writer, character)
+        label = int(character)
+        height = writer.height * np.exp(random.normal(0, 0.1)) * (0.5 if symbol.small else 1.0)
+        if label == 0:
+            height *= writer.zero
+        images = self._of_class[label]
+        index = images[random.integers(len(images))]
+        image = cv2.warpAffine(self._images[index], self._upright[index], _WORK_SIZE)
         scale = height / _WORK_HEIGHT
-        strokes = _strokes(random, writer, ink, label, self._images.shape[1], writer.pen / scale)
-        return _placed(random, writer, strokes, scale), abs(random.normal(0, 0.03)) * height
+        strokes = _strokes(random, writer, image, label, writer.pen / scale)
+        width = writer.width * _WIDTHS[label] * np.exp(random.normal(0, 0.1))
+        return _placed(random, writer, strokes, scale, width), abs(random.normal(0, 0.03)) * height
 
 
 def write_folder(directory: str | Path, count: int, digits: Digits, seed: int = 0) -> None:
@@ -164,7 +185,7 @@ def write_folder(directory: str | Path, count: int, digits: Digits, seed: int = 
     try:
         _write_files(beside, Amounts(digits, seed), count)
         beside.chmod(0o755)
-        os.replace(beside, directory)
+        beside.replace(directory)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -198,47 +219,49 @@ def _choice(random: Generator, chances: dict[str, float]) -> str:
 def _amount(random: Generator) -> str:
     """The digits of a whole amount, round ones being more common."""
     length = 1 + random.choice(len(_LENGTHS), p=_LENGTHS / _LENGTHS.sum())
-    digits = [1 + random.choice(9, p=_FIRST_DIGITS / _FIRST_DIGITS.sum()), *random.integers(0, 10, length - 1)]
+    digits = [
+        1 + random.choice(9, p=_FIRST_DIGITS / _FIRST_DIGITS.sum()),
+        *random.integers(0, 10, length - 1),
+    ]
     zeros = random.choice([0, 1, 2, 3, 4], p=[0.72, 0.06, 0.07, 0.13, 0.02])
     for position in range(max(1, length - zeros), length):
         digits[position] = 0
     return "".join(map(str, digits))
 
 
-def _symbols(random: Generator, amount: str, ending: str) -> tuple[list[str], list[bool]]:
-    """The symbols to draw and for each whether the answer keeps it."""
+def _symbols(random: Generator) -> list[_Symbol]:
+    """All that is drawn for one amount, from left to right."""
+    amount, prefix, ending = _amount(random), _choice(random, _PREFIXES), _choice(random, _ENDINGS)
     separator = _choice(random, _SEPARATORS)
     if ending in (",00", ".00"):
         separator = "." if ending[0] == "," else ","
-        if random.random() < 0.3:  # cents that count
-            cents = f"{random.integers(1, 100):02d}"
-            return _symbols_of(random, amount, separator, ending[0], cents, "")
-    return _symbols_of(random, amount, separator, "", "", ending)
-
-
-def _symbols_of(
-    random: Generator, amount: str, separator: str, point: str, cents: str, ending: str
-) -> tuple[list[str], list[bool]]:
     head = len(amount) % 3 or 3
-    groups = [amount[:head], *(amount[i : i + 3] for i in range(head, len(amount), 3))]
-    body = separator.join(groups) + point + cents
-    prefix = _choice(random, _PREFIXES)
-    return list(prefix + body + ending), [False] * len(prefix) + [s.isdigit() for s in body] + [False] * len(ending)
+    groups = [amount[:head], *(amount[start : start + 3] for start in range(head, len(amount), 3))]
+    body = separator.join(groups)
+    if ending in (",00", ".00") and random.random() < 0.3:  # cents that count
+        body, ending = f"{body}{ending[0]}{random.integers(1, 100):02d}", ""
+    small = ending in ("00/100", "oo")
+    return [
+        *(_Symbol(character, False) for character in prefix),
+        *(_Symbol(character, character.isdigit()) for character in body),
+        *(_Symbol(character, False, small) for character in ending),
+    ]
 
 
 def _writer(random: Generator) -> _Writer:
-    height = float(np.clip(34 * np.exp(random.normal(0, 0.2)), 20, 60))
+    height = float(np.clip(38 * np.exp(random.normal(0, 0.14)), 22, 60))
     return _Writer(
         height=height,
         slant=float(np.clip(random.normal(0.28, 0.22), -0.18, 1.0)),
         width=float(np.exp(random.normal(0.05, 0.17))),
-        pen=float(np.clip(height * 0.085 * np.exp(random.normal(0, 0.25)), 1.6, 6.5)),
-        gap=float(random.normal(0.06, 0.09)),
+        pen=float(np.clip(height * 0.078 * np.exp(random.normal(0, 0.25)), 1.6, 6.5)),
+        gap=float(random.normal(0.03, 0.08)),
         zero=float(random.choice([1.0, random.uniform(0.55, 0.9)])),
-        unsteadiness=float(random.gamma(2, 0.5)),
+        unsteadiness=float(random.uniform(0.1, 1.0)),
         crosses_seven=bool(random.random() < 0.4),
         upstroke_of_one=float(random.uniform(0.3, 1.0)) if random.random() < 0.4 else 0.0,
         mirrors_nine=bool(random.random() < 0.2),
+        joins=float(random.choice([0.0, 0.3], p=[0.85, 0.15])),
     )
 
 
@@ -249,7 +272,7 @@ def _gap(random: Generator, writer: _Writer, previous: str, symbol: str) -> floa
     if symbol == " ":
         return float(random.uniform(0.1, 0.4) * writer.height)
     spread = 0.04 if not (previous.isdigit() and symbol.isdigit()) else 0.1
-    wide = random.exponential(0.35) if symbol in "-=+" else 0.0
+    wide = random.exponential(0.3) if symbol in "-=≠" and previous != "-" else 0.0
     return float((writer.gap + random.normal(0, spread) + wide) * writer.height)
 
 
@@ -257,7 +280,7 @@ def _gap(random: Generator, writer: _Writer, previous: str, symbol: str) -> floa
 
 
 def _upright_maps(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """For each image the affine map [n, 2, 3] onto the work sheet that removes its slant and fits its height."""
+    """The affine map [n, 2, 3] of each image onto the work sheet: upright, and of the work height."""
     side = images.shape[1]
     maps = np.empty((len(images), 2, 3))
     rows = np.arange(side, dtype=np.float64)
@@ -272,42 +295,30 @@ def _upright_maps(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         inked = row_sums > 0.1 * row_sums.max(1, keepdims=True)
         top, bottom = inked.argmax(1), side - inked[:, ::-1].argmax(1)
         scale = _WORK_HEIGHT / np.maximum(bottom - top, 1)
-        centre = _MARGIN + _WORK_HEIGHT / 2
+        middle = np.array(_WORK_SIZE) / 2
         stop = start + len(part)
         maps[start:stop, 0, 0] = scale
         maps[start:stop, 0, 1] = -scale * slant
-        maps[start:stop, 0, 2] = centre - scale * (x - slant * y)
+        maps[start:stop, 0, 2] = middle[0] - scale * (x - slant * y)
         maps[start:stop, 1, 0] = 0
         maps[start:stop, 1, 1] = scale
-        maps[start:stop, 1, 2] = centre - scale * (top + bottom - 1) / 2
+        maps[start:stop, 1, 2] = middle[1] - scale * (top + bottom - 1) / 2
     return maps
 
 
-def _strokes(
-    random: Generator, writer: _Writer, image: NDArray[np.uint8], label: int, side: int, pen: float
-) -> Ink:
-    """A digit on the work sheet, drawn anew with a pen of the given width."""
+def _strokes(random: Generator, writer: _Writer, image: NDArray[np.uint8], label: int, pen: float) -> Ink:
+    """A digit on the work sheet, drawn anew with a pen of the given width in the sheet's pixels."""
     if label == 9 and writer.mirrors_nine:
-        image = cv2.flip(image, 1)
-    blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 3)
-    ridge = cv2.dilate(blurred, _DISC)
-    # Across a stroke the blurred ink falls off like a bell; where it falls below this share of its ridge,
-    # the new stroke ends, so that all strokes get one width, whatever the width of the old ones.
-    spread = 4.0 if side > 16 else 4.8
-    share = np.exp(-0.5 * (min(pen, 14.0) / 2 / spread) ** 2)
-    softness = 0.12
-    ink = np.clip((blurred / np.maximum(ridge, 1) - share) / softness + 0.5, 0, 1)
-    ink *= np.clip((blurred - 25) / 25, 0, 1)
-    sheet = (ink * 255).astype(np.uint8)
+        image = np.ascontiguousarray(image[:, ::-1])
+    middle = skeletonize(cv2.GaussianBlur(image, (0, 0), 1.4) > 105)
+    distance = cv2.distanceTransform((~middle).view(np.uint8), cv2.DIST_L2, 3)
+    sheet = (np.clip(pen / 2 - distance + 0.5, 0, 1) * 255).astype(np.uint8)
     width = max(1, round(pen))
     if label == 7 and writer.crosses_seven:
         _cross(random, sheet, width)
     if label == 1 and writer.upstroke_of_one > 0:
         _upstroke(random, sheet, width, writer.upstroke_of_one)
     return sheet.astype(np.float32) / 255
-
-
-_DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
 
 
 def _line(sheet: NDArray[np.uint8], start: tuple[float, float], end: tuple[float, float], width: int) -> None:
@@ -317,7 +328,7 @@ def _line(sheet: NDArray[np.uint8], start: tuple[float, float], end: tuple[float
 
 def _cross(random: Generator, sheet: NDArray[np.uint8], width: int) -> None:
     """The bar through a 7."""
-    y = _MARGIN + _WORK_HEIGHT * random.uniform(0.42, 0.6)
+    y = _WORK_SIZE[1] / 2 + _WORK_HEIGHT * random.uniform(-0.08, 0.1)
     row = np.flatnonzero(sheet[round(y)] > 127)
     x = row.mean() if len(row) else sheet.shape[1] / 2
     reach, rise = _WORK_HEIGHT * random.uniform(0.15, 0.35), _WORK_HEIGHT * random.normal(0.02, 0.05)
@@ -326,29 +337,22 @@ def _cross(random: Generator, sheet: NDArray[np.uint8], width: int) -> None:
 
 def _upstroke(random: Generator, sheet: NDArray[np.uint8], width: int, length: float) -> None:
     """The stroke that leads up to the top of a 1."""
-    y = _MARGIN + 2 + width / 2
+    y = (_WORK_SIZE[1] - _WORK_HEIGHT + width) / 2 + 2
     row = np.flatnonzero(sheet[round(y) + 2] > 127)
     x = row.mean() if len(row) else sheet.shape[1] / 2
     down = min(length, 0.95) * _WORK_HEIGHT
-    _line(sheet, (x, y), (x - down * random.uniform(0.35, 0.75), y + down * random.uniform(0.7, 1.0)), width)
+    _line(sheet, (x, y), (x - down * random.uniform(0.3, 0.6), y + down * random.uniform(0.7, 1.0)), width)
 
 
-def _placed(random: Generator, writer: _Writer, strokes: Ink, scale: float) -> Ink:
-    """Strokes from the work sheet at their final size, slanted and unsteady, cut close around the ink."""
-    slant = writer.slant + random.normal(0, 0.06)
-    across = scale * writer.width * np.exp(random.normal(0, 0.1))
-    turn = random.normal(0, 0.04)
-    half = strokes.shape[0] / 2
-    height = int(strokes.shape[0] * scale) + 4
-    width = int(strokes.shape[1] * (across + abs(slant) * scale)) + 4
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    y = (rows - height / 2) / scale
-    x = (columns - width / 2) / across + slant * scale / across * y
-    bend = random.normal(0, writer.unsteadiness, (2, 4, 4)).astype(np.float32)
-    source_x = half + x - turn * y + cv2.resize(bend[0], (width, height), interpolation=cv2.INTER_CUBIC)
-    source_y = half + y + turn * x + cv2.resize(bend[1], (width, height), interpolation=cv2.INTER_CUBIC)
-    placed = cv2.remap(strokes, source_x.astype(np.float32), source_y.astype(np.float32), cv2.INTER_LINEAR)
-    return _cut(placed)
+def _placed(random: Generator, writer: _Writer, strokes: Ink, scale: float, width: float) -> Ink:
+    """Strokes from the work sheet at their final size, slanted and a little turned, cut close."""
+    slant, turn = writer.slant + random.normal(0, 0.06), random.normal(0, 0.04)
+    linear = scale * np.array(((width, -slant - turn), (width * turn, 1)))
+    rows = int(strokes.shape[0] * scale) + 6
+    columns = int(strokes.shape[1] * scale * (width + abs(slant))) + 6
+    shift = np.array((columns, rows)) / 2 - linear @ (np.array(_WORK_SIZE) / 2)
+    placed = cv2.warpAffine(strokes, np.column_stack((linear, shift)), (columns, rows))
+    return _cut(np.asarray(placed, np.float32))
 
 
 def _cut(ink: Ink) -> Ink:
@@ -364,29 +368,62 @@ def _mark(random: Generator, writer: _Writer, symbol: str) -> tuple[Ink, float]:
     """The ink of a symbol that is no digit, and how far it reaches below the baseline."""
     if symbol == " ":
         return np.zeros((1, 1), np.float32), 0.0
-    height, jitter = writer.height, random.normal(0, 0.06, (8, 2))
     strokes, below = _MARKS[symbol]
-    stretch = {"-": random.uniform(0.5, 1.8), "=": random.uniform(0.7, 1.4)}.get(symbol, 1.0)
-    side = int(3.2 * height) + 8
-    sheet = np.zeros((side, side), np.uint8)
-    pen = max(1, round(writer.pen * (1.25 if symbol == "." else 1.0)))
-    for number, stroke in enumerate(strokes):
-        points = (np.array(stroke) + jitter[number : number + 1] * 0.5) * (stretch, 1.0)
-        points += random.normal(0, 0.02, points.shape)
+    stretch = {"-": random.uniform(0.6, 2.2), "=": random.uniform(0.7, 1.4)}.get(symbol, 1.0)
+    pen = writer.pen * random.uniform(0.8, 1.1) * (1.3 if symbol == "." else 1.0)
+    lines = []
+    for stroke in strokes:
+        points = (
+            np.array(stroke) * (stretch, 1.0)
+            + random.normal(0, 0.03, 2)
+            + random.normal(0, 0.02, (len(stroke), 2))
+        )
         points[:, 0] -= writer.slant * points[:, 1]
-        points = points * height + side / 2
-        cv2.polylines(sheet, [np.rint(points * 16).astype(np.int32)], False, 255, pen, cv2.LINE_AA, 4)
-    return _cut(sheet.astype(np.float32) / 255), (below + float(jitter[7, 0])) * height
+        lines.append(points * writer.height)
+    return _pen_lines(lines, pen), (below + random.normal(0, 0.05)) * writer.height
 
 
-_TURN = np.linspace(0, 2 * np.pi, 12)
+def _pen_lines(lines: list[NDArray[np.float64]], pen: float) -> Ink:
+    """The ink of lines through points x, y [n, 2] in pixels, cut close."""
+    finer = 4  # drawn larger, since OpenCV draws whole widths only
+    points = np.concatenate(lines)
+    origin = points.min(0) - pen
+    columns, rows = np.ceil(points.max(0) + pen - origin).astype(int) + 1
+    sheet = np.zeros((rows * finer, columns * finer), np.uint8)
+    for line in lines:
+        cv2.polylines(
+            sheet,
+            [np.rint((line - origin) * finer * 16).astype(np.int32)],
+            False,
+            255,
+            max(1, round(pen * finer)),
+            cv2.LINE_8,
+            4,
+        )
+    reduced = cv2.resize(sheet, (columns, rows), interpolation=cv2.INTER_AREA)
+    return _cut(np.asarray(reduced, np.float32) / np.float32(255))
+
+
+def _join(random: Generator, writer: _Writer, ink: Ink, box: Box, neighbour: Box) -> None:
+    """The line of a pen that stays on the paper from one digit to the next."""
+    height = random.choice([0.15, 0.15, 0.9])
+    start = (box[0] + 0.65 * box[2], box[1] + height * box[3])
+    end = (neighbour[0] + 0.3 * neighbour[2], neighbour[1] + 0.15 * neighbour[3])
+    sheet = np.zeros(ink.shape, np.uint8)
+    _line(sheet, start, end, max(1, round(0.8 * writer.pen)))
+    np.maximum(ink, sheet.astype(np.float32) / 255, out=ink)
+
+
 # The strokes of each mark, points in heights with y downwards, and how far it reaches below the baseline.
 _MARKS: dict[str, tuple[list[list[tuple[float, float]]], float]] = {
     ".": ([[(0, 0), (0.03, 0.02)]], 0.0),
     ",": ([[(0.04, 0), (0.05, 0.08), (-0.03, 0.22)]], 0.15),
     "-": ([[(-0.25, 0.02), (0.25, -0.02)]], -0.4),
     "=": ([[(-0.25, -0.08), (0.25, -0.1)], [(-0.25, 0.1), (0.25, 0.08)]], -0.3),
-    "+": ([[(-0.45, 0.02), (0.45, -0.02)], [(-0.08, 0.15), (0.0, -0.15)], [(0.08, 0.15), (0.16, -0.15)]], -0.35),
+    "≠": (
+        [[(-0.45, 0.02), (0.45, -0.02)], [(-0.08, 0.15), (0.0, -0.15)], [(0.08, 0.15), (0.16, -0.15)]],
+        -0.35,
+    ),
     "/": ([[(-0.2, 0.5), (0.25, -0.5)]], 0.05),
     "$": (
         [
@@ -409,49 +446,63 @@ _MARKS: dict[str, tuple[list[list[tuple[float, float]]], float]] = {
 
 
 def _sheet(
-    random: Generator, writer: _Writer, pieces: list[Ink], lefts: list[int], tops: list[int]
+    random: Generator, writer: _Writer, pieces: list[Ink], corners: list[tuple[int, int]]
 ) -> tuple[Ink, list[Box]]:
-    """All pieces on one sheet with margins like those of a cut-out amount, and the box of each."""
-    height = writer.height
-    before, after = (random.exponential((0.16, 0.3)) * height).astype(int)
-    above, under = (random.gamma(2.5, (0.11, 0.07)) * height).astype(int)
-    left, top = min(lefts) - before, min(tops) - above
-    right = max(x + piece.shape[1] for x, piece in zip(lefts, pieces, strict=True)) + after
-    bottom = max(y + piece.shape[0] for y, piece in zip(tops, pieces, strict=True)) + under
-    ink = np.zeros((max(bottom - top, 20), max(right - left, 20)), np.float32)
-    boxes: list[Box] = []
-    for piece, x, y in zip(pieces, lefts, tops, strict=True):
-        rows, columns = piece.shape
-        part = ink[y - top : y - top + rows, x - left : x - left + columns]
+    """All pieces on one sheet, and the box of each; cut out as real amounts are, at times into the ink."""
+    rows = np.array([(y, y + piece.shape[0]) for piece, (_, y) in zip(pieces, corners, strict=True)])
+    columns = np.array([(x, x + piece.shape[1]) for piece, (x, _) in zip(pieces, corners, strict=True)])
+    rows, columns = rows - rows.min(), columns - columns.min()
+    ink = np.zeros((rows.max(), columns.max()), np.float32)
+    for piece, (top, bottom), (left, right) in zip(pieces, rows, columns, strict=True):
+        part = ink[top:bottom, left:right]
         np.maximum(part, piece, out=part)
-        boxes.append((float(x - left), float(y - top), float(columns), float(rows)))
-    return ink, boxes
+    above, below = ((random.gamma(2.5, (0.1, 0.08)) - (0.08, 0.09)) * writer.height).astype(int)
+    before, after = ((random.exponential((0.2, 0.3)) - 0.02) * writer.height).astype(int)
+    height, width = max(24, ink.shape[0] + above + below), max(24, ink.shape[1] + before + after)
+    shift = np.array(((1, 0, before), (0, 1, above)), np.float32)
+    ink = np.asarray(cv2.warpAffine(ink, shift, (width, height), flags=cv2.INTER_NEAREST), np.float32)
+    rows, columns = np.clip(rows + above, 0, height), np.clip(columns + before, 0, width)
+    return _unsteady(random, writer, ink), [
+        (float(left), float(top), max(1.0, float(right - left)), max(1.0, float(bottom - top)))
+        for (top, bottom), (left, right) in zip(rows, columns, strict=True)
+    ]
+
+
+def _unsteady(random: Generator, writer: _Writer, ink: Ink) -> Ink:
+    """The same ink moved by up to about a pixel, differently here and there, as by an unsteady hand."""
+    height, width = ink.shape
+    coarse = random.normal(0, writer.unsteadiness, (2, 2 + height // 10, 2 + width // 10)).astype(np.float32)
+    x, y = (cv2.resize(moves, (width, height), interpolation=cv2.INTER_CUBIC) for moves in coarse)
+    x = x + np.arange(width, dtype=np.float32)
+    y = y + np.arange(height, dtype=np.float32)[:, None]
+    return np.asarray(cv2.remap(ink, x, y, cv2.INTER_LINEAR), np.float32)
 
 
 # Paper and camera ------------------------------------------------------------------------------------------
 
 
 def _background(random: Generator, height: int, width: int) -> NDArray[np.float32]:
-    """The printed paper, float32 [h, w] in grey levels: one tone, families of fine lines, dots, shade, rules."""
+    """The printed paper, float32 [h, w] in grey levels: a tone, fine lines or dots, shade and rules."""
     kind = random.choice(["waves", "crossed", "dots", "fine", "plain"], p=[0.33, 0.37, 0.13, 0.13, 0.04])
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     if kind == "waves":
-        paper = np.full((height, width), random.normal(160, 8), np.float32)
-        paper -= random.uniform(12, 26) * _lines(random, rows, columns, random.normal(0, 0.03), (3.2, 6))
+        paper = np.full((height, width), random.normal(170, 7), np.float32)
+        paper -= random.uniform(22, 45) * _lines(random, rows, columns, random.normal(0, 0.03), (3.2, 6))
     elif kind == "crossed":
-        paper = np.full((height, width), random.normal(203, 10), np.float32)
+        paper = np.full((height, width), random.normal(212, 7), np.float32)
         for _ in range(random.integers(1, 4)):
             angle = random.uniform(-1.3, 1.3) if random.random() < 0.6 else random.normal(0, 0.05)
-            paper -= random.uniform(10, 45) * _lines(random, rows, columns, angle, (4, 12))
+            paper -= random.uniform(15, 50) * _lines(random, rows, columns, angle, (4, 12))
     elif kind == "fine":
-        paper = np.full((height, width), random.normal(195, 12), np.float32)
-        paper -= random.uniform(8, 22) * _lines(random, rows, columns, random.normal(1.5, 0.1), (3, 5))
+        paper = np.full((height, width), random.normal(203, 8), np.float32)
+        paper -= random.uniform(18, 45) * _lines(random, rows, columns, random.normal(1.5, 0.1), (3, 5))
     else:
-        paper = np.full((height, width), random.normal(172, 16), np.float32)
+        paper = np.full((height, width), random.normal(174, 12), np.float32)
         if kind == "dots":
-            period, strength = random.uniform(3, 6), random.uniform(5, 14)
+            period, strength = random.uniform(3, 6), random.uniform(4, 12)
             paper += strength * np.cos(6.283 / period * columns) * np.cos(6.283 / period * rows)
-            paper += random.normal(0, 5, (height, width)).astype(np.float32)
+            specks = random.normal(0, 10, (height // 2 + 1, width // 2 + 1)).astype(np.float32)
+            paper += cv2.resize(specks, (width, height), interpolation=cv2.INTER_CUBIC)
     return _rules(random, _shade(random, paper))
 
 
@@ -459,12 +510,15 @@ def _lines(
     random: Generator, rows: Ink, columns: Ink, angle: float, periods: tuple[float, float]
 ) -> NDArray[np.float32]:
     """A family of parallel wavy lines at an angle to the rows, 1 on a line and near 0 between."""
-    along = np.cos(angle) * columns + np.sin(angle) * rows
-    across = np.cos(angle) * rows - np.sin(angle) * columns
-    bow = random.normal(0, 0.0012) * along[:1] ** 2 if abs(angle) < 0.2 else random.normal(0, 0.0012) * along**2
+    cosine, sine = math.cos(angle), math.sin(angle)
+    along = cosine * columns + sine * rows
+    across = cosine * rows - sine * columns
+    bow = (
+        random.normal(0, 0.0012) * along[:1] ** 2 if abs(angle) < 0.2 else random.normal(0, 0.0012) * along**2
+    )
     wave = random.gamma(2, 0.8) * np.sin(along / random.uniform(4, 25) + random.uniform(0, 6.3))
     phase = (across + wave + bow) * (6.283 / random.uniform(*periods)) + random.uniform(0, 6.3)
-    return np.exp(random.uniform(1, 4) * (np.cos(phase).astype(np.float32) - 1))
+    return np.exp(random.uniform(1, 4) * (np.cos(phase) - 1))
 
 
 def _shade(random: Generator, paper: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -487,7 +541,12 @@ def _rules(random: Generator, paper: NDArray[np.float32]) -> NDArray[np.float32]
     for chance, low, high in ((0.4, 0.8, 1.0), (0.15, 0.0, 0.15)):
         if random.random() < chance:
             y = random.uniform(low, high) * (height - 1)
-            _line(sheet, (-2, y), (width + 2, y + random.normal(0, 0.006) * width), int(random.choice([1, 1, 2])))
+            _line(
+                sheet,
+                (-2, y),
+                (width + 2, y + random.normal(0, 0.006) * width),
+                int(random.choice([1, 1, 2])),
+            )
     if random.random() < 0.03:
         x = random.uniform(0, 0.05) * width
         _line(sheet, (x, -2), (x, height + 2), 1)
@@ -497,12 +556,14 @@ def _rules(random: Generator, paper: NDArray[np.float32]) -> NDArray[np.float32]
 def _photograph(random: Generator, paper: NDArray[np.float32], ink: Ink) -> NDArray[np.uint8]:
     """Ink on paper as a scanner sees it: soft, noisy and compressed."""
     height, width = paper.shape
-    strength = random.uniform(0.4, 0.85)
-    grain = 1 + random.normal(0, random.uniform(0.02, 0.2), (height // 2 + 1, width // 2 + 1)).astype(np.float32)
+    strength = random.uniform(0.4, 0.8)
+    grain = 1 + random.normal(0, random.uniform(0.02, 0.2), (height // 2 + 1, width // 2 + 1)).astype(
+        np.float32
+    )
     ink = np.clip(ink * cv2.resize(grain, (width, height)), 0, 1.1)
     image = paper * (1 - strength * ink)
-    image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 0.9))
-    image += random.normal(0, random.uniform(0.5, 3), image.shape)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), random.uniform(0.3, 0.75)), np.float32)
+    image = image + random.uniform(0.5, 3) * random.standard_normal(image.shape, np.float32)
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     _, packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(60, 96))])
-    return cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
