@@ -167,7 +167,7 @@ class Amounts:
         index = images[random.integers(len(images))]
         image = cv2.warpAffine(self._images[index], self._upright[index], _WORK_SIZE)
         scale = height / _WORK_HEIGHT
-        strokes = _strokes(random, writer, image, label, writer.pen / scale)
+        strokes = _strokes(random, writer, image, label, min(writer.pen / scale, 0.2 * _WORK_HEIGHT))
         width = writer.width * _WIDTHS[label] * np.exp(random.normal(0, 0.1))
         return _placed(random, writer, strokes, scale, width), abs(random.normal(0, 0.03)) * height
 
@@ -391,24 +391,18 @@ def _pen_lines(lines: list[NDArray[np.float64]], pen: float) -> Ink:
     columns, rows = np.ceil(points.max(0) + pen - origin).astype(int) + 1
     sheet = np.zeros((rows * finer, columns * finer), np.uint8)
     for line in lines:
-        cv2.polylines(
-            sheet,
-            [np.rint((line - origin) * finer * 16).astype(np.int32)],
-            False,
-            255,
-            max(1, round(pen * finer)),
-            cv2.LINE_8,
-            4,
-        )
+        corners = np.rint((line - origin) * finer * 16).astype(np.int32)
+        cv2.polylines(sheet, [corners], False, 255, max(1, round(pen * finer)), cv2.LINE_8, 4)
     reduced = cv2.resize(sheet, (columns, rows), interpolation=cv2.INTER_AREA)
     return _cut(np.asarray(reduced, np.float32) / np.float32(255))
 
 
 def _join(random: Generator, writer: _Writer, ink: Ink, box: Box, neighbour: Box) -> None:
     """The line of a pen that stays on the paper from one digit to the next."""
-    height = random.choice([0.15, 0.15, 0.9])
-    start = (box[0] + 0.65 * box[2], box[1] + height * box[3])
-    end = (neighbour[0] + 0.3 * neighbour[2], neighbour[1] + 0.15 * neighbour[3])
+    start = (box[0] + 0.75 * box[2], box[1] + random.uniform(0.05, 0.3) * box[3])
+    end = (neighbour[0] + 0.25 * neighbour[2], neighbour[1] + random.uniform(0.05, 0.3) * neighbour[3])
+    if end[0] - start[0] > 0.6 * writer.height:  # too far apart
+        return
     sheet = np.zeros(ink.shape, np.uint8)
     _line(sheet, start, end, max(1, round(0.8 * writer.pen)))
     np.maximum(ink, sheet.astype(np.float32) / 255, out=ink)
