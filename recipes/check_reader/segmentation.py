@@ -28,8 +28,11 @@ HEIGHT = 48
 MAX_WIDTH = 1024
 """Most columns of the working image; a wider one is squeezed."""
 
+FULL_INK = 0.8
+"""Share of the darkest ink's darkness from which ink counts as full."""
+
 MIN_CONTRAST = 12.0
-"""Least darkness of ink below its background, in grey levels of 0 to 255."""
+"""Least darkness of full ink beyond that of the printed pattern, in grey levels of 0 to 255."""
 
 BACKGROUND_SIZE = 25
 """Pixels of the closing that sees through strokes to the paper behind; wider than any stroke."""
@@ -94,7 +97,7 @@ class Segmentation:
     scale: float
 
     def region(self, arc: int) -> NDArray[np.float32]:
-        """The ink of one arc's atoms alone, float32 [HEIGHT, w], cut to the columns that the arc spans."""
+        """The ink from an arc's first atom to its last alone, float32 [HEIGHT, w], w the columns it spans."""
         first, last = self.arcs[arc]
         left, right = self.left[first], self.right[last - 1]
         x0, x1 = int(left.min()), int(right.max())
@@ -125,7 +128,8 @@ def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     darkness = _darkness(grey)
     # Half of the pixels or more are paper: their median and its spread tell the printed pattern from the pen.
-    middle, full = np.percentile(darkness, [50, 98])
+    middle, darkest = np.percentile(darkness, [50, 99.5])
+    full = middle + FULL_INK * (darkest - middle)
     floor = middle + 2 * np.median(np.abs(darkness - middle))
     if full - floor < MIN_CONTRAST:
         raise DataError("no ink: nothing in the image is clearly darker than its background")
