@@ -31,8 +31,8 @@ MAX_WIDTH = 1024
 FULL_INK = 0.8
 """Share of the darkest ink's darkness from which ink counts as full."""
 
-MIN_CONTRAST = 12.0
-"""Least darkness of full ink beyond that of the printed pattern, in grey levels of 0 to 255."""
+MIN_CONTRAST = 16.0
+"""Least darkness of full ink beyond that of the paper, in grey levels of 0 to 255."""
 
 BACKGROUND_SIZE = 25
 """Pixels of the closing that sees through strokes to the paper behind; wider than any stroke."""
@@ -129,11 +129,11 @@ def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     darkness = _darkness(grey)
     # Half of the pixels or more are paper: their median and its spread tell the printed pattern from the pen.
     middle, darkest = np.percentile(darkness, [50, 99.5])
-    full = middle + FULL_INK * (darkest - middle)
-    floor = middle + 2 * np.median(np.abs(darkness - middle))
-    if full - floor < MIN_CONTRAST:
+    contrast = FULL_INK * (darkest - middle)
+    if contrast < MIN_CONTRAST:
         raise DataError("no ink: nothing in the image is clearly darker than its background")
-    ink = np.clip((darkness - floor) / (full - floor), 0, 1)
+    pattern = min(2 * np.median(np.abs(darkness - middle)), contrast / 2)
+    ink = np.clip((darkness - middle - pattern) / (contrast - pattern), 0, 1)
     return _without_rules(ink.astype(np.float32))
 
 
@@ -275,8 +275,8 @@ def right_path(
 
     An arc matches a digit if the spans of their boxes along x have an intersection over union of `overlap` or
     more. The arcs follow one another along one path: digit k's arc ends in or before the state where digit
-    k + 1's begins, and the atoms between them, if any, are left to other arcs. Of all such paths, that of the
-    greatest summed overlap.
+    k + 1's begins, and the atoms between them, if any, are left to other arcs. Of all such paths, that whose
+    boxes have the greatest summed intersection over union by area.
 
     Args:
         segmentation: a segmentation graph.
@@ -285,10 +285,12 @@ def right_path(
     """
     arcs = segmentation.arcs
     states = int(arcs.max()) + 1
+    # The greatest sum of a path for the digits so far that ends in or before each state, and its arcs.
     best, chains = np.zeros(states), [()] * states
-    for x, _, width, _ in boxes:
-        gain = _span_overlap(segmentation.boxes, x * segmentation.scale, (x + width) * segmentation.scale)
-        score = np.where(gain >= overlap, best[arcs[:, 0]] + gain, -np.inf)
+    for x, y, width, height in boxes:
+        corners = np.array([x, y, x + width, y + height]) * segmentation.scale
+        along, area = _overlaps(segmentation.boxes, corners)
+        score = np.where(along >= overlap, best[arcs[:, 0]] + area, -np.inf)
         reached, extended = np.full(states, -np.inf), [()] * states
         for arc in np.flatnonzero(score > -np.inf):
             source, destination = arcs[arc]
@@ -301,8 +303,12 @@ def right_path(
     return list(chains[-1]) if best[-1] > -np.inf else None
 
 
-def _span_overlap(boxes: NDArray[np.float32], x0: float, x1: float) -> NDArray[np.float32]:
-    """Intersection over union, along x, of each box with the span x0 to x1."""
-    shared = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
-    union = np.maximum(boxes[:, 2], x1) - np.minimum(boxes[:, 0], x0)
-    return np.clip(shared, 0, None) / union
+def _overlaps(
+    boxes: NDArray[np.float32], box: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Intersection over union of each of R boxes with one, of spans along x, [R], and of areas, [R]."""
+    shared = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None)
+    size, other = boxes[:, 2:] - boxes[:, :2], box[2:] - box[:2]
+    along = shared[:, 0] / (size[:, 0] + other[0] - shared[:, 0])
+    area = shared.prod(axis=1) / (size.prod(axis=1) + other.prod() - shared.prod(axis=1))
+    return along, area
