@@ -1,9 +1,9 @@
 """Pictures of graphs: DOT source and SVG, laid out by Graphviz from left to right.
 
 Initial states have a bold ring (and an arrow with their energy where it is not 0), final states a double
-ring. An arc reads ``input:output/energy``, an acceptor's ``input/energy``; an energy of 0 is left out. Parallel
-arcs share one line of the drawing, the least energy first, but for those on the best path, which have their
-own.
+ring. An arc reads ``input:output/energy``, an acceptor's ``input/energy``; an energy of 0 is left out.
+Parallel arcs share one line of the drawing, the least energy first, but for those on the best path, which
+have their own.
 """
 
 from __future__ import annotations

@@ -83,9 +83,8 @@ def test_acceptor_shows_one_label_and_transducer_two() -> None:
 def test_any_symbol_is_shown_as_it_is(name: str) -> None:
     svg = draw.svg(Graph.linear([0], input_symbols=Symbols([name])), title=name)
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-    title, arc = (text for text in texts(svg) if text not in ("0", "1") or text == shown.strip())
-    assert title == shown.strip()
-    assert arc == ("␣" if name.isspace() else shown.strip())
+    arc = "␣" if name.isspace() else shown.strip()
+    assert sorted(texts(svg)) == sorted(["0", "1", arc, shown.strip()])
 
 
 @pytest.mark.parametrize(
@@ -165,8 +164,8 @@ def test_regions_are_drawn_on_their_arcs(diamond: Graph) -> None:
     for grey, image, frame in found:
         x, y, w, h = (float(image.attrib[name]) for name in ("x", "y", "width", "height"))
         corners = np.array([corner.split(",") for corner in frame.attrib["points"].split()], float)
-        assert (corners.min(0) <= (x + 0.01, y)).all()
-        assert (corners.max(0) >= (x + w - 0.01, y + h)).all()
+        assert (corners.min(0) <= (x + 0.02, y)).all()
+        assert (corners.max(0) >= (x + w - 0.02, y + h)).all()
         assert w / h == pytest.approx(grey.shape[1] / grey.shape[0], rel=0.01)
 
 
@@ -260,7 +259,6 @@ def test_most_probable_part(seed: int, wanted: int) -> None:
     assert part.arcs <= max(wanted, len(best.arcs))
     assert connect(part).arcs == part.arcs
     assert part.energies.tolist() == energies[part.attributes["number"]].tolist()
-    # All that is left out is less probable than the least of the wanted number, or leads nowhere without such arcs.
     if wanted >= len(ends):
         assert part.arcs == connect(graph).arcs
 
