@@ -43,8 +43,11 @@ RULE_LENGTH = 0.5
 RULE_ROWS = 7
 """Rows from which ink on a rule is a stroke that crosses it, and stays."""
 
+FIRM_INK = 0.5
+"""Connected ink that nowhere reaches this is not the pen's."""
+
 INKED = 0.15
-"""What counts as ink where the extent of a region is measured."""
+"""Least ink of a pixel that counts where ink is connected and where the extent of a region is measured."""
 
 CUT_SPACING = 3
 """Least columns between two cuts."""
@@ -55,7 +58,7 @@ CUT_BONUS = 2.0
 STRIP_WIDTH = 4
 """Most columns between two cuts."""
 
-LEAN_COST = 0.1
+LEAN_COST = 0.15
 """What a seam pays for one column to the right on its way up, in pixels of full ink."""
 
 BACK_COST = 1.0
@@ -64,7 +67,7 @@ BACK_COST = 1.0
 STEP_COST = 0.02
 """What a seam pays for one row of blank paper, in pixels of full ink."""
 
-ATOM_INK = 2.0
+ATOM_INK = 1.0
 """Least ink of a strip, in full pixels, for it to be an atom."""
 
 MAX_ATOMS = 14
@@ -134,7 +137,7 @@ def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise DataError("no ink: nothing in the image is clearly darker than its background")
     pattern = min(2 * np.median(np.abs(darkness - middle)), contrast / 2)
     ink = np.clip((darkness - middle - pattern) / (contrast - pattern), 0, 1)
-    return _without_rules(ink.astype(np.float32))
+    return _without_specks(_without_rules(ink.astype(np.float32)))
 
 
 def _darkness(grey: NDArray[Any]) -> NDArray[np.float32]:
@@ -153,6 +156,15 @@ def _without_rules(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     rule = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     strokes = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((RULE_ROWS, 1), np.uint8))
     return np.where(rule > 0.2, np.minimum(ink, strokes), ink)
+
+
+def _without_specks(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Takes away connected ink that is faint everywhere: what is left of the printed pattern and of rules."""
+    count, part = cv2.connectedComponents((ink >= INKED).astype(np.uint8))
+    firm = np.zeros(count, bool)
+    firm[part[ink >= FIRM_INK]] = True
+    firm[0] = True  # what is under INKED already: the soft edges of strokes
+    return np.where(firm[part], ink, np.float32(0))
 
 
 def segment(image: NDArray[np.uint8]) -> Segmentation:

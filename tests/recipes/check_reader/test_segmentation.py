@@ -68,6 +68,15 @@ class TestNormalise:
         assert ruled[36:45, 5:50].max() < 0.2
         assert ruled[36:45, 60].min() > 0.8 * plain[36:45, 60].min() > 0
 
+    def test_takes_faint_specks_away_but_not_the_faint_end_of_a_stroke(self):
+        sheet = paper()
+        line(sheet, (20, 10), (20, 40))
+        cv2.line(sheet, (21, 25), (40, 25), 145, 3)
+        cv2.line(sheet, (80, 25), (90, 25), 145, 3)
+        ink = normalise(sheet)
+        assert 0.15 < ink[25, 26:38].min() < ink[25, 26:38].max() < 0.5
+        assert ink[:, 75:].max() < 0.15
+
     def test_keeps_a_written_dash(self):
         sheet = paper()
         line(sheet, (80, 25), (110, 25))
