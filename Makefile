@@ -34,8 +34,8 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 notebooks: $(INSTALLED)
-	set -e; for notebook in $(wildcard notebooks/*.ipynb); do \
-		$(BIN)/jupyter-execute --inplace --timeout=600 "$$notebook"; \
+	for notebook in notebooks/*.ipynb; do \
+		test ! -e "$$notebook" || $(BIN)/jupyter-execute --inplace --timeout=600 "$$notebook" || exit 1; \
 	done
 
 demo: $(INSTALLED)
