@@ -152,7 +152,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise GraphFormatError(f"{path}, line {number}: {found} is not UTF-8; save as UTF-8") from None
     # Not splitlines() nor split(): other characters that Unicode calls space may stand in a symbol.
     for number, line in enumerate(text.split("\n"), start=1):
-        fields = [field for field in re.split("[\t ]+", line.rstrip("\r")) if field]
+        fields = [field for field in line.rstrip("\r").replace("\t", " ").split(" ") if field]
         if fields:
             yield number, fields
 
