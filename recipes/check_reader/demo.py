@@ -1,0 +1,50 @@
+"""The whole path on amounts written on the spot, as a lesson and as a test that all works."""
+
+from __future__ import annotations
+
+
+import json
+
+from pathlib import Path
+
+
+
+from gtn_ebm.io.files import write_whole
+from recipes.check_reader.data import load_image, read_digits, read_folder
+from recipes.check_reader.evaluation import Case, evaluate
+from recipes.check_reader.grammar import Grammar
+from recipes.check_reader.material import SYNTHETIC, TEST_SEED, halves, training_material
+from recipes.check_reader.pictures import Exhibit, page
+from recipes.check_reader.synthetic import write_folder
+from recipes.check_reader.training import Settings, Training
+
+AMOUNTS = 100
+SHOWN = 10
+
+
+def run(out: Path, epochs: int) -> Path:
+    """Writes amounts with scikit-learn's digits, trains, evaluates on digits not trained on, and returns the page's path."""
+    data = out / "amounts"
+    if not data.exists():
+        print(f"writing {AMOUNTS} amounts to {data}")
+        write_folder(data, AMOUNTS, halves(read_digits())[1], TEST_SEED)
+    print(f"training for {epochs} epochs of synthetic amounts")
+    settings = Settings(pretraining=epochs, epochs=0)
+    reader = Training(settings, training_material(SYNTHETIC, None), Grammar.read(), out / "model").run()
+    examples = read_folder(data)
+    report = evaluate(reader, (Case(e.file, e.path, e.digits, None) for e in examples))
+    write_whole(out / "report.json", json.dumps(report, indent=1) + "\n")
+    accepted = report["at_1pct_error"]
+    introduction = (
+        f"{report['n']} amounts written with digits not trained on: {report['string_rate']:.0%} read right as a whole; "
+        f"with rejection {accepted['correct']:.0%} right, {accepted['reject']:.0%} rejected, {accepted['error']:.0%} wrong."
+    )
+    print(introduction)
+    exhibits = []
+    for example in examples[:SHOWN]:
+        image = load_image(example.path)
+        reading = reader.read(image)
+        print(f"{example.path}\t{reading}\tconfidence {reading.confidence:.4f}\twritten {example.digits}")
+        exhibits.append(Exhibit(example.file, image, reading, example.digits))
+    write_whole(out / "index.html", page("Handwritten amounts, read", introduction, exhibits))
+    return out / "index.html"

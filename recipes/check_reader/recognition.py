@@ -1,0 +1,188 @@
+"""The recognition transformer: from a segmentation graph to an interpretation graph.
+
+A convolutional trunk sees the whole image once; the features of every candidate region are then read off running sums
+along the rows, between the seams that bound the region, so that a region more costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gtn_ebm import Graph, Structure, Symbols
+from recipes.check_reader.segmentation import HEIGHT, Segmentation
+
+STRIDE = 4
+"""Columns of the working image for one column of features."""
+
+ROWS = 6
+"""Rows of features."""
+
+BINS = 5
+"""Parts into which a region's columns are divided."""
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel of [B, C, H, W].
+
+    Unlike batch normalisation it makes an image's features independent of the batch, of the padding beside it, and of how
+    a batch is spread over processes.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """x + conv(relu(conv(norm(x)))), with x brought to the right size first."""
+
+    def __init__(self, channels_in: int, channels: int, stride: tuple[int, int] = (1, 1)):
+        super().__init__()
+        self.shrink = (
+            nn.Identity() if (channels_in, stride) == (channels, (1, 1)) else nn.Conv2d(channels_in, channels, stride, stride)
+        )
+        self.norm = ChannelNorm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, inside: Tensor) -> Tensor:
+        x = self.shrink(x)
+        inside = inside[..., :: inside.shape[-1] // x.shape[-1]]
+        y = functional.relu(self.first(self.norm(x) * inside))
+        return x + self.second(y * inside)
+
+
+class RecognitionTransformer(nn.Module):
+    """Gives every region of a segmentation graph an energy for every class.
+
+    Args:
+        classes: the symbols it tells apart.
+        channels: of the trunk at each of three sizes.
+    """
+
+    def __init__(self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96)):
+        super().__init__()
+        self.classes = classes
+        self.channels = channels
+        small, middle, large = channels
+        self.stem = nn.Conv2d(1, small, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            [
+                Block(small, middle, (2, 2)),
+                Block(middle, large, (2, 2)),
+                Block(large, large),
+                Block(large, large, (2, 1)),
+                Block(large, large),
+            ]
+        )
+        self.norm = ChannelNorm(large)
+        self.narrow = nn.Conv2d(large, middle, 1)
+        self.hidden = nn.Linear(middle * ROWS * BINS + 5, 192)
+        self.energies = nn.Linear(192, len(classes))
+        self.apply(_initialise)
+        with torch.no_grad():
+            self.energies.weight.mul_(0.3)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, segmentations: Sequence[Segmentation]) -> list[Graph]:
+        """The interpretation graphs: over each arc of a segmentation graph, one arc a class.
+
+        Their attribute ``region`` holds the number of the segmentation's arc.
+        """
+        energies = self.region_energies(segmentations)
+        counts = [len(segmentation.arcs) for segmentation in segmentations]
+        return [
+            interpretation_graph(segmentation, of_image, self.classes)
+            for segmentation, of_image in zip(segmentations, energies.split(counts), strict=True)
+        ]
+
+    def region_energies(self, segmentations: Sequence[Segmentation]) -> Tensor:
+        """The energies of all regions of all images, [ΣR, classes]."""
+        ink, inside = _batch(segmentations)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+            features = self._features(ink, inside)
+        pooled = _pool(features.float(), segmentations)
+        return self.energies(functional.relu(self.hidden(torch.cat([pooled, _geometry(segmentations)], 1))))
+
+    def _features(self, ink: Tensor, inside: Tensor) -> Tensor:
+        """[B, 1, HEIGHT, W] → [B, ROWS, W / STRIDE, C]."""
+        x = functional.relu(self.stem(ink))
+        for block in self.blocks:
+            x = block(x, inside)
+        return self.narrow(functional.relu(self.norm(x))).permute(0, 2, 3, 1)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights that keep the scale of what flows through relu (He et al. 2015); torch's default shrinks it layer by layer."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def interpretation_graph(segmentation: Segmentation, energies: Tensor, classes: Symbols) -> Graph:
+    """The graph with an arc for each region and class, of the energies [R, classes]."""
+    regions = np.repeat(np.arange(len(segmentation.arcs)), len(classes))
+    source, destination = segmentation.arcs[regions].T
+    labels = np.tile(np.arange(len(classes)), len(segmentation.arcs))
+    return Graph(
+        Structure(source, destination, labels),
+        energies.reshape(-1),
+        attributes={"region": torch.from_numpy(regions)},
+        input_symbols=classes,
+    )
+
+
+def _batch(segmentations: Sequence[Segmentation]) -> tuple[Tensor, Tensor]:
+    """The ink of all images, padded with paper, [B, 1, HEIGHT, W], and whether a column is inside its image, [B, 1, 1, W]."""
+    widths = [segmentation.ink.shape[1] for segmentation in segmentations]
+    width = -(-max(widths) // STRIDE) * STRIDE
+    ink = np.zeros((len(widths), 1, HEIGHT, width), np.float32)
+    inside = np.zeros((len(widths), 1, 1, width), np.float32)
+    for k, segmentation in enumerate(segmentations):
+        ink[k, 0, :, : widths[k]] = segmentation.ink
+        inside[k, ..., : -(-widths[k] // STRIDE) * STRIDE] = 1
+    return torch.from_numpy(ink).contiguous(memory_format=torch.channels_last), torch.from_numpy(inside)
+
+
+def _pool(features: Tensor, segmentations: Sequence[Segmentation]) -> Tensor:
+    """The mean features of every region in each row and bin, [ΣR, C · ROWS · BINS]."""
+    images, rows, width, channels = features.shape
+    sums = functional.pad(features.cumsum(2), (0, 0, 1, 0)).reshape(-1, channels)
+    edges = torch.from_numpy(np.concatenate([_bin_edges(segmentation) for segmentation in segmentations]))
+    image = torch.repeat_interleave(torch.tensor([len(segmentation.arcs) for segmentation in segmentations]))
+    line = (image[:, None] * rows + torch.arange(rows)) * (width + 1)
+    before = edges.floor().clamp(max=width - 1).long()
+    place = line[..., None] + before
+    share = (edges - before)[..., None]
+    # A running sum of piecewise constant features is linear between the columns.
+    at_edges = torch.lerp(
+        sums.index_select(0, place.reshape(-1)).view(*place.shape, channels),
+        sums.index_select(0, place.reshape(-1) + 1).view(*place.shape, channels),
+        share,
+    )
+    lengths = (edges[..., 1:] - edges[..., :-1]).unsqueeze(-1)
+    return (at_edges.diff(dim=2) / lengths).flatten(1)
+
+
+def _bin_edges(segmentation: Segmentation) -> np.ndarray:
+    """Where the bins of each region begin and end in each row of features, [R, ROWS, BINS + 1] in columns of features."""
+    left, right = (
+        seams.reshape(len(seams), ROWS, -1).mean(2) / STRIDE for seams in (segmentation.left, segmentation.right)
+    )
+    start, end = left[segmentation.arcs[:, 0]], right[segmentation.arcs[:, 1] - 1]
+    end = np.maximum(end, start + 0.25)
+    steps = np.linspace(0, 1, BINS + 1, dtype=np.float32)
+    edges = start[..., None] + (end - start)[..., None] * steps
+    return edges.astype(np.float32)
+
+
+def _geometry(segmentations: Sequence[Segmentation]) -> Tensor:
+    """What pooling hides, [ΣR, 5]: a region's size and height above the baseline, and the atoms in it."""
+    boxes = np.concatenate([segmentation.boxes for segmentation in segmentations]) / HEIGHT
+    atoms = np.concatenate([np.diff(segmentation.arcs, axis=1) for segmentation in segmentations]) / 8
+    x0, y0, x1, y1 = boxes.T
+    return torch.from_numpy(np.stack([x1 - x0, y1 - y0, y0, y1, atoms[:, 0]], 1).astype(np.float32))

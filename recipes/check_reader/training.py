@@ -1,0 +1,301 @@
+"""Global training: the energy of the desired answer is pushed down, those of its competitors up, through the graphs."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from gtn_ebm import DataError, compose, free_energy
+from gtn_ebm.io.files import write_beside, write_whole
+from recipes.check_reader.augmentation import augment
+from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
+from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.reader import CheckReader
+from recipes.check_reader.processes import Processes
+from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.segmentation import Segmentation, segment
+from recipes.check_reader.synthetic import Amounts
+
+INVERSE_TEMPERATURE = {"nll": 1.0, "perceptron": math.inf}
+"""β of each loss F_β(desired) − F_β(all): summing over all paths, or comparing the best ones."""
+
+AMOUNTS_PER_EPOCH = 1000
+"""Synthetic amounts that make an epoch of pretraining."""
+
+
+WARM_UP_STEPS = 100
+LARGEST_GRADIENT = 5.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training does; the same settings and data give the same weights.
+
+    Attributes:
+        loss: "nll" or "perceptron".
+        pretraining: epochs on synthetic amounts alone, whose drawn symbols are known.
+        epochs: on labelled images after that, of which only the digits are known.
+        synthetic: synthetic amounts mixed into each of these.
+        batch: images a step.
+        rate: the greatest learning rate; it rises over the first steps and falls as a cosine.
+        weight_decay: of AdamW.
+        averaging: share of the weights' running average that a step keeps; the average is what reads.
+        seed: of weights, order and augmentation.
+    """
+
+    loss: str = "nll"
+    pretraining: int = 8
+    epochs: int = 30
+    synthetic: int = 200
+    batch: int = 8
+    rate: float = 1e-3
+    weight_decay: float = 0.05
+    averaging: float = 0.998
+    seed: int = 0
+
+
+class Labelled(NamedTuple):
+    """A file name, its grey image, uint8 [h, w], and the digits one should read in it."""
+
+    file: str
+    image: NDArray[np.uint8]
+    digits: str
+
+
+class Lesson(NamedTuple):
+    """One thing to learn from: the digits, and the symbols drawn where they are known."""
+
+    segmentation: Segmentation
+    digits: str
+    drawn: str | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to learn from: labelled images, synthetic amounts without end, and images to validate on."""
+
+    images: Sequence[Labelled]
+    amounts: Amounts
+    validation: Sequence[Labelled]
+
+    def digest(self) -> str:
+        """Tells this material from another."""
+        digits = hashlib.sha256()
+        for file, image, label in (*self.images, *self.validation):
+            digits.update(f"{file}{image.shape}{label}".encode() + image.tobytes())
+        return digits.hexdigest()
+
+
+class Lessons(Dataset[Lesson]):
+    """The lessons of one epoch, in random order. Each depends on (seed, epoch, place) alone, not on who asks."""
+
+    def __init__(self, settings: Settings, material: Material, epoch: int):
+        self._material, self._seed, self._epoch = material, settings.seed, epoch
+        pretraining = epoch < settings.pretraining
+        self._images = [] if pretraining else material.images
+        synthetic = AMOUNTS_PER_EPOCH if pretraining else settings.synthetic
+        self._first_amount = epoch * AMOUNTS_PER_EPOCH
+        self._order = np.random.default_rng([settings.seed, epoch]).permutation(len(self._images) + synthetic)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, place: int) -> Lesson:
+        number = int(self._order[place])
+        random = np.random.default_rng([self._seed, self._epoch, number])
+        if number < len(self._images):
+            _, image, digits = self._images[number]
+            return Lesson(_varied(image, random), digits, None)
+        amount = self._material.amounts.render(self._first_amount + number)
+        return Lesson(_varied(amount.image, random), amount.digits, amount.drawn.replace(" ", ""))
+
+
+def _varied(image: NDArray[np.uint8], random: np.random.Generator) -> Segmentation:
+    try:
+        return segment(augment(image, random))
+    except DataError:  # a variation so pale that no ink is left
+        return segment(image)
+
+
+def losses(network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], loss: str) -> tuple[Tensor, int]:
+    """F_β(desired) − F_β(all) of each lesson, [B], and how many desired answers no path gives (their loss is 0).
+
+    The contrastive term sums (or minimises) over the whole interpretation graph composed with the grammar, the desired one
+    over its part that means the right answer; segmentation and punctuation are latent in both.
+    """
+    interpretations = network([lesson.segmentation for lesson in lessons])
+    selectors = [
+        grammar.of_answer(lesson.digits) if lesson.drawn is None else grammar.of_drawing(lesson.drawn)
+        for lesson in lessons
+    ]
+    beta = INVERSE_TEMPERATURE[loss]
+    desired = free_energy(compose(interpretations, selectors), beta)
+    everything = free_energy(compose(interpretations, grammar.graph), beta)
+    reachable = torch.isfinite(desired)
+    return torch.where(reachable, desired - everything, 0.0), int((~reachable).sum())
+
+
+class Training:
+    """A training that can be stopped at any moment and goes on from its last whole epoch.
+
+    Under ``torchrun`` each process takes its share of every batch, and the result is that of one process.
+
+    Args:
+        settings: what to do.
+        material: what to learn from.
+        grammar: what amounts look like.
+        out: folder of the model; ``checkpoint.pt`` and ``metrics.csv`` are kept there, too.
+
+    Raises:
+        DataError: ``out`` holds a checkpoint of another training, or one that cannot be read.
+    """
+
+    def __init__(self, settings: Settings, material: Material, grammar: Grammar, out: str | Path):
+        if settings.loss not in INVERSE_TEMPERATURE:
+            raise DataError(f"no loss {settings.loss!r}; choose one of {', '.join(INVERSE_TEMPERATURE)}")
+        self.settings, self.material, self.grammar, self.out = settings, material, grammar, Path(out)
+        self.processes = Processes()
+        torch.manual_seed(settings.seed)
+        self.network = RecognitionTransformer(CLASSES)
+        self.average = copy.deepcopy(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+        )
+        self.step = 0
+        self.steps = sum(len(self._batches(Lessons(settings, material, epoch))) for epoch in range(self.epochs))
+        self.metrics: list[dict[str, Any]] = []
+        self.identity = hashlib.sha256(
+            json.dumps([asdict(settings), material.digest(), grammar.text]).encode()
+        ).hexdigest()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    def run(self, progress: bool = True) -> CheckReader:
+        """Trains what remains of the epochs and returns the reader, which is saved in ``out``."""
+        parallel = self.processes.wrap(self.network)
+        for epoch in range(len(self.metrics), self.epochs):
+            self._epoch(epoch, parallel, progress)
+        reader = CheckReader(self.average, self.grammar, threshold=0.0)
+        if self.processes.first:
+            reader.threshold = choose_threshold(*self._validate())
+            reader.save(self.out)
+        self.processes.wait()
+        return reader
+
+    @property
+    def epochs(self) -> int:
+        """Of both stages."""
+        return self.settings.pretraining + self.settings.epochs
+
+    def _batches(self, lessons: Lessons) -> list[range]:
+        batch = self.settings.batch
+        return [range(first, min(first + batch, len(lessons))) for first in range(0, len(lessons), batch)]
+
+    def _epoch(self, epoch: int, parallel: torch.nn.Module, progress: bool) -> None:
+        started = time.perf_counter()
+        lessons = Lessons(self.settings, self.material, epoch)
+        batches = self._batches(lessons)
+        mine = [self.processes.share(batch) for batch in batches]
+        loader = DataLoader(lessons, batch_sampler=mine, collate_fn=list, num_workers=1, prefetch_factor=4)
+        total, unreachable = 0.0, 0
+        parallel.train()
+        show = progress and self.processes.first
+        stage = "pretraining" if epoch < self.settings.pretraining else "training"
+        bar = tqdm(loader, f"{stage} {epoch + 1}/{self.epochs}", disable=not show, unit="batch", leave=False)
+        for batch, part in zip(batches, bar, strict=True):
+            of_part, without_path = losses(parallel, self.grammar, part, self.settings.loss)
+            # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
+            (of_part.sum() * self.processes.count / len(batch)).backward()
+            self._update()
+            total += of_part.sum().item()
+            unreachable += without_path
+            bar.set_postfix(loss=f"{of_part.mean().item():.3f}")
+        total, unreachable = self.processes.sum(total, unreachable)
+        if self.processes.first:
+            digits, confidences, truths = self._validate()
+            self.metrics.append(
+                {
+                    "epoch": epoch + 1,
+                    "stage": stage,
+                    "loss": total / max(1, len(lessons) - unreachable),
+                    "unreachable": int(unreachable),
+                    "validation_string_rate": string_rate(digits, truths),
+                    "validation_correct_at_1pct_error": shares(
+                        choose_threshold(digits, confidences, truths), digits, confidences, truths
+                    )["correct"],
+                    "seconds": time.perf_counter() - started,
+                }
+            )
+            self._checkpoint()
+            if progress:
+                tqdm.write(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.metrics[-1].items()))
+        else:
+            self.metrics.append({})
+        self.processes.wait()
+
+    def _update(self) -> None:
+        """One step of the optimiser and of the running average."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.step += 1
+        kept = min(self.settings.averaging, self.step / (self.step + 10))
+        with torch.no_grad():
+            for average, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(weight, 1 - kept)
+
+    def _rate(self) -> float:
+        rising = min(1.0, (self.step + 1) / WARM_UP_STEPS)
+        return self.settings.rate * rising * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+
+    def _validate(self) -> tuple[list[str], list[float], list[str]]:
+        """Answers, confidences and truths of the validation images."""
+        reader = CheckReader(self.average, self.grammar, threshold=0.0)
+        truths = [labelled.digits for labelled in self.material.validation]
+        readings = reader.read_all(labelled.image for labelled in self.material.validation)
+        return [r.digits for r in readings], [r.confidence for r in readings], truths
+
+    def _checkpoint(self) -> None:
+        state = {
+            "identity": self.identity,
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "metrics": self.metrics,
+        }
+        write_beside(self.out / "checkpoint.pt", lambda path: torch.save(state, path))
+        rows = [",".join(self.metrics[0]), *(",".join(map(str, row.values())) for row in self.metrics)]
+        write_whole(self.out / "metrics.csv", "\n".join(rows) + "\n")
+
+    def _resume(self) -> None:
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, weights_only=True)
+            identity = state["identity"]
+        except Exception as error:  # a damaged file makes torch raise nearly every kind of error
+            raise DataError(f"{path}: not a checkpoint that can be read; remove it or choose another --out") from error
+        if identity != self.identity:
+            raise DataError(f"{path}: of a training with other data or settings; remove it or choose another --out")
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.metrics = state["step"], state["metrics"]
