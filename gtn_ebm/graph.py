@@ -30,7 +30,9 @@ def _integers(values: ArrayLike, what: str) -> NDArray[np.int32]:
     if array.size == 0:
         array = array.astype(np.int32)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise GraphError(f"{what} must be a one-dimensional array of integers, not {array.dtype} of shape {array.shape}")
+        raise GraphError(
+            f"{what} must be a one-dimensional array of integers, not {array.dtype} of shape {array.shape}"
+        )
     if array.size and (array.min() < EPSILON or array.max() > np.iinfo(np.int32).max):
         raise GraphError(f"{what} has a value outside {EPSILON} … 2³¹ − 1")
     # A copy unless it is already ours: nobody else may change a structure.
@@ -67,16 +69,37 @@ class Structure:
             self.input_labels if output_labels is None else _integers(output_labels, "output_labels")
         )
         lengths = {
-            name: len(getattr(self, name)) for name in ("source", "destination", "input_labels", "output_labels")
+            name: len(getattr(self, name))
+            for name in ("source", "destination", "input_labels", "output_labels")
         }
         if len(set(lengths.values())) > 1:
             raise GraphError(f"an arc needs one entry in each array, but their lengths are {lengths}")
         ends = [int(array.max()) for array in (self.source, self.destination) if len(array)]
         self.states = 1 + max(ends, default=-1) if states is None else int(states)
         if max(ends, default=-1) >= self.states:
-            raise GraphError(f"an arc touches state {max(ends)}, but the graph has states 0 to {self.states - 1}")
+            raise GraphError(
+                f"an arc touches state {max(ends)}, but the graph has states 0 to {self.states - 1}"
+            )
         if len(self.source) and min(self.source.min(), self.destination.min()) < 0:
             raise GraphError("an arc touches a state below 0")
+
+    @classmethod
+    def of_valid(
+        cls,
+        source: NDArray[np.int32],
+        destination: NDArray[np.int32],
+        input_labels: NDArray[np.int32],
+        output_labels: NDArray[np.int32],
+        states: int,
+    ) -> Structure:
+        """Takes arrays that are valid by construction as they are: for operations on graphs."""
+        structure = cls.__new__(cls)
+        structure.source, structure.destination = source, destination
+        structure.input_labels, structure.output_labels = input_labels, output_labels
+        structure.states = states
+        for array in (source, destination, input_labels, output_labels):
+            array.setflags(write=False)
+        return structure
 
     @property
     def arcs(self) -> int:
@@ -86,12 +109,32 @@ class Structure:
     @cached_property
     def is_acceptor(self) -> bool:
         """Whether every arc has the same input and output label."""
-        return self.output_labels is self.input_labels or np.array_equal(self.input_labels, self.output_labels)
+        return self.output_labels is self.input_labels or np.array_equal(
+            self.input_labels, self.output_labels
+        )
+
+    @cached_property
+    def _is_by_source(self) -> bool:
+        return kernels.is_sorted(self.source)
 
     @cached_property
     def out_index(self) -> Index:
         """Arcs by the state they leave, in the order of the arcs."""
+        if self._is_by_source:
+            offsets = kernels.offsets(self.source.view(np.uint32), self.states)
+            return Index(offsets, np.arange(self.arcs, dtype=np.uint32))
         return Index(*kernels.group(self.source.view(np.uint32), self.states))
+
+    @property
+    def out_order(self) -> NDArray[np.uint32] | None:
+        """``out_index.arcs``, or None where the arcs are in that order already."""
+        return None if self._is_by_source else self.out_index.arcs
+
+    @cached_property
+    def outgoing(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """``out_index.offsets``, and the destinations of the arcs in that index's order: what recursions need."""
+        destination = self.destination.view(np.uint32)
+        return self.out_index.offsets, destination if self._is_by_source else destination[self.out_index.arcs]
 
     @cached_property
     def in_index(self) -> Index:
@@ -109,17 +152,14 @@ class Structure:
         return self._out_by(self.output_labels)
 
     def _out_by(self, labels: NDArray[np.int32]) -> Index:
-        offsets, arcs = self.out_index
-        by_state, by_label = self.source[arcs], labels[arcs]
-        sorted_already = (by_label[1:] >= by_label[:-1]) | (by_state[1:] != by_state[:-1])
-        if sorted_already.all():
-            return Index(offsets, arcs)
+        if self._is_by_source and kernels.is_sorted_within(self.source, labels):
+            return self.out_index
         # Two stable counting sorts, the less significant key first; labels too sparse to count are ranked.
         keys = labels.astype(np.int64) + 1
         if keys.max() > 4 * len(keys) + 1024:
             keys = np.unique(keys, return_inverse=True)[1]
         by_label = kernels.group(keys.astype(np.uint32), int(keys.max()) + 1)[1]
-        places = kernels.group(self.source[by_label].view(np.uint32), self.states)[1]
+        offsets, places = kernels.group(self.source[by_label].view(np.uint32), self.states)
         return Index(offsets, by_label[places])
 
     @cached_property
@@ -129,8 +169,7 @@ class Structure:
         Raises:
             CycleError: there is none because of a cycle; the message names a state on it.
         """
-        in_degree = np.diff(self.in_index.offsets).astype(np.uint32)
-        order = kernels.topological_order(self.destination.view(np.uint32), *self.out_index, in_degree)
+        order = kernels.topological_order(*self.outgoing)
         if len(order) < self.states:
             ordered = np.zeros(self.states, np.bool_)
             ordered[order] = True
@@ -223,7 +262,11 @@ class Graph:
 
     @classmethod
     def linear(
-        cls, input_labels: ArrayLike, output_labels: ArrayLike | None = None, energies: Tensor | None = None, **names: Any
+        cls,
+        input_labels: ArrayLike,
+        output_labels: ArrayLike | None = None,
+        energies: Tensor | None = None,
+        **names: Any,
     ) -> Graph:
         """The graph of one path, with the given labels [L] in a row (LeCun's "path selector" of a desired answer).
 
@@ -289,7 +332,9 @@ class Graph:
         )
         return Graph(**{**fields, **changes})
 
-    def with_energies(self, energies: Tensor, initial: Tensor | None = None, final: Tensor | None = None) -> Graph:
+    def with_energies(
+        self, energies: Tensor, initial: Tensor | None = None, final: Tensor | None = None
+    ) -> Graph:
         """The same graph with other energies [A], and other initial and final energies [S] where given."""
         return self._replace(
             energies=energies,
@@ -316,7 +361,10 @@ class Graph:
             for name, values in self.attributes.items()
         }
         return self._replace(
-            energies=energies, initial=self.initial.to(energies), final=self.final.to(energies), attributes=attributes
+            energies=energies,
+            initial=self.initial.to(energies),
+            final=self.final.to(energies),
+            attributes=attributes,
         )
 
     def detach(self) -> Graph:
@@ -401,8 +449,12 @@ class GraphBuilder:
 
     def graph(self) -> Graph:
         """The graph of all states and arcs added so far; an attribute that only some arcs have is None on the others."""
-        source, destination, read, written, energies = zip(*self._arcs, strict=True) if self._arcs else [()] * 5
-        structure = Structure(source, destination, read, None if read == written else written, len(self._initial))
+        source, destination, read, written, energies = (
+            zip(*self._arcs, strict=True) if self._arcs else [()] * 5
+        )
+        structure = Structure(
+            source, destination, read, None if read == written else written, len(self._initial)
+        )
         names = dict.fromkeys(name for attributes in self._attributes for name in attributes)
         return Graph(
             structure,

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
+from gtn_ebm.inference.arrays import as_array, check_one_dtype
 from gtn_ebm.inference.least_energy import minimum_energy
 from gtn_ebm.kernels import lattice
 from gtn_ebm.parallel import parallel_map
@@ -33,54 +34,33 @@ class Posteriors(NamedTuple):
     final: Tensor
 
 
-class _Scaled(NamedTuple):
-    """Positive numbers as mantissa · 2^exponent."""
-
-    mantissa: NDArray[np.float64]
-    exponent: NDArray[np.int64]
-
-    def copy(self) -> _Scaled:
-        return _Scaled(self.mantissa.copy(), self.exponent.copy())
-
-
 class _Sums:
-    """The forward and backward sums of one graph at one β."""
+    """The forward and backward sums of one graph at one β; arcs in the order of the states they leave."""
 
     def __init__(self, structure: Structure, beta: float, energies: Tensor, initial: Tensor, final: Tensor):
-        self.structure = structure
-        self.beta = beta
-        self.weights, self.initial, self.final = (_weights(part, beta) for part in (energies, initial, final))
-        self.alpha = self.initial.copy()
-        self.order = structure.topological_order
-        self.source, self.destination = structure.source.view(np.uint32), structure.destination.view(np.uint32)
-        lattice.forward(self.order, self.source, *structure.in_index, *self.weights, *self.alpha)
-        self.total = lattice.total(*self.alpha, *self.final)
-
-    @property
-    def has_path(self) -> bool:
-        return self.total[0] > 0.0
+        self.structure, self.beta = structure, beta
+        self.shape = structure.topological_order, *structure.outgoing
+        self.ends = *_weights(initial, beta), *_weights(final, beta)
+        self.weights = _weights(energies, beta, structure.out_order)
+        self.alpha = np.empty((structure.states, 2))
+        self.total, self.total_digit = lattice.forward(*self.shape, *self.weights, *self.ends, self.alpha)
 
     def free_energy(self) -> float:
-        mantissa, exponent = self.total
-        if not self.has_path:
+        if self.total == 0.0:
             return math.inf
-        return -(math.log(mantissa) + exponent * math.log(2.0)) / self.beta
+        return -(math.log(self.total) + self.total_digit * lattice.DIGIT * math.log(2.0)) / self.beta
 
-    def posteriors(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Of arcs, initial and final states; leaves the backward sums in ``behind``."""
-        structure = self.structure
-        arcs = np.zeros(structure.arcs)
-        if not self.has_path:
-            return arcs, np.zeros(structure.states), np.zeros(structure.states)
-        self.behind = self.final.copy()
+    def posteriors(self, dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Of arcs, initial and final states."""
+        arcs, states = self.structure.arcs, self.structure.states
+        if self.total == 0.0:
+            return np.zeros(arcs, dtype), np.zeros(states, dtype), np.zeros(states, dtype)
+        found = np.empty(arcs, dtype), np.empty(states, dtype), np.empty(states, dtype)
         lattice.backward(
-            self.order, self.destination, *structure.out_index, *self.weights, *self.alpha, *self.behind, *self.total, arcs
+            *self.shape, *self.weights, *self.ends, self.alpha, self.total, self.total_digit,
+            np.empty_like(self.alpha), *found,
         )  # fmt: skip
-        return (
-            arcs,
-            lattice.shares(*self.initial, *self.behind, *self.total),
-            lattice.shares(*self.alpha, *self.final, *self.total),
-        )
+        return self._as_given(found[0]), *found[1:]
 
     def posteriors_along(
         self, arcs: NDArray[np.float64], initial: NDArray[np.float64], final: NDArray[np.float64]
@@ -90,15 +70,16 @@ class _Sums:
         With V(path) the direction summed along a path, that of arc a is −β (E[1_a V] − p_a E[V]).
         """
         p_arcs, p_initial, p_final = self.posteriors()
-        if not self.has_path:
-            return p_arcs, p_initial, p_final
-        structure = self.structure
-        before = lattice.mean_before(
-            self.order, self.source, *structure.in_index, *self.weights, *self.initial, *self.alpha, arcs, initial
-        )  # fmt: skip
-        after = lattice.mean_before(
-            self.order[::-1], self.destination, *structure.out_index, *self.weights, *self.final, *self.behind, arcs, final
-        )  # fmt: skip
+        structure, in_order = self.structure, self.structure.out_order
+        before, after = lattice.means(
+            *self.shape,
+            _chosen(p_arcs, in_order),
+            p_initial,
+            p_final,
+            _chosen(arcs, in_order),
+            initial,
+            final,
+        )
         mean = float(p_final @ (before + final))
         return (
             -self.beta * p_arcs * (before[structure.source] + arcs + after[structure.destination] - mean),
@@ -106,21 +87,32 @@ class _Sums:
             -self.beta * p_final * (before + final - mean),
         )
 
+    def _as_given(self, in_order: NDArray[Any]) -> NDArray[Any]:
+        """Values of the arcs by state, put back in the order of the arcs."""
+        if self.structure.out_order is None:
+            return in_order
+        values = np.empty_like(in_order)
+        values[self.structure.out_order] = in_order
+        return values
 
-def _weights(energies: Tensor, beta: float) -> _Scaled:
-    energies = energies.detach().cpu()
-    if energies.dtype not in (torch.float32, torch.float64):
-        energies = energies.double()
-    mantissa, exponent, unusable = lattice.weights(energies.contiguous().numpy(), beta)
+
+def _chosen(values: NDArray[Any], order: NDArray[np.uint32] | None) -> NDArray[Any]:
+    return values if order is None else values[order]
+
+
+def _weights(
+    energies: Tensor, beta: float, order: NDArray[np.uint32] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """exp(−βE) of the energies in this order, as the kernels carry it."""
+    value, digit, unusable = lattice.weights(_chosen(as_array(energies), order), beta)
     if unusable:
         raise GraphError(_unusable(energies, beta))
-    return _Scaled(mantissa, exponent)
+    return value, digit
 
 
 def _unusable(energies: Tensor, beta: float) -> str:
     limit = lattice.LARGEST_EXPONENT / (lattice.LOG2_E * beta)
-    wrong = torch.isnan(energies) | (energies == -torch.inf) | (energies.isfinite() & (energies.abs() >= limit))
-    place = int(wrong.nonzero()[0])
+    place = int((~(energies.detach().abs() < limit) & (energies != torch.inf)).nonzero()[0])
     return (
         f"energy {place} of {len(energies)} is {float(energies[place])}: "
         f"energies must be +inf or smaller in size than {limit:.3g} at β = {beta:g}, and not NaN"
@@ -134,25 +126,35 @@ class _FreeEnergies(torch.autograd.Function):
     def forward(ctx: Any, structures: list[Structure], beta: float, *parts: Tensor) -> Tensor:
         ctx.structures, ctx.beta = structures, beta
         wanted = any(ctx.needs_input_grad[2:])
+        dtype = _array_dtype(parts[0])
 
-        def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[np.float64], ...]]:
+        def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
             structure, of_graph = item
             sums = _Sums(structure, beta, *of_graph)
-            return sums.free_energy(), sums.posteriors() if wanted else ()
+            return sums.free_energy(), sums.posteriors(dtype) if wanted else ()
 
         results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
         ctx.save_for_backward(*parts)
-        ctx.posteriors = [_like(*pair) for pair in zip((p for r in results for p in r[1]), parts, strict=False)]
-        return torch.tensor([r[0] for r in results], dtype=torch.float64)
+        ctx.posteriors = [p for _, of_graph in results for p in of_graph]
+        return torch.tensor([free for free, _ in results], dtype=torch.float64)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
+        parts = ctx.saved_tensors
         # The posteriors found on the way forward are the gradient; only a second derivative needs them as a function.
         if torch.is_grad_enabled():
-            posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *ctx.saved_tensors)
+            posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts)
         else:
-            posteriors = ctx.posteriors
-        return None, None, *(p * grad[k // 3].to(p) for k, p in enumerate(posteriors))
+            posteriors = [_like(*pair) for pair in zip(ctx.posteriors, parts, strict=True)]
+        factors = grad.to(parts[0]).unbind()
+        return (
+            None,
+            None,
+            *(
+                p * factors[k // 3] if needed else None
+                for k, (p, needed) in enumerate(zip(posteriors, ctx.needs_input_grad[2:], strict=True))
+            ),
+        )
 
 
 class _PosteriorsOfGraphs(torch.autograd.Function):
@@ -162,19 +164,23 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
     def forward(ctx: Any, structures: list[Structure], beta: float, *parts: Tensor) -> tuple[Tensor, ...]:
         ctx.structures, ctx.beta = structures, beta
         ctx.save_for_backward(*parts)
+        dtype = _array_dtype(parts[0])
         of_graphs = parallel_map(
-            lambda item: _Sums(item[0], beta, *item[1]).posteriors(), zip(structures, _by_graph(parts), strict=True)
+            lambda item: _Sums(item[0], beta, *item[1]).posteriors(dtype),
+            zip(structures, _by_graph(parts), strict=True),
         )
-        return tuple(_like(*pair) for pair in zip((p for of_graph in of_graphs for p in of_graph), parts, strict=True))
+        return tuple(
+            _like(*pair) for pair in zip((p for of_graph in of_graphs for p in of_graph), parts, strict=True)
+        )
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         parts = ctx.saved_tensors
-        # The matrix of second derivatives of F is symmetric, so that its product with a vector is a derivative along it.
+        # The matrix of second derivatives of F is symmetric: its product with a vector is a derivative along it.
         along = parallel_map(
             lambda item: _Sums(item[0], ctx.beta, *item[1]).posteriors_along(
-                *(grad.detach().cpu().double().contiguous().numpy() for grad in item[2])
+                *(as_array(grad.double()) for grad in item[2])
             ),
             zip(ctx.structures, _by_graph(parts), _by_graph(grads), strict=True),
         )
@@ -185,11 +191,17 @@ def _by_graph(parts: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
     return [tuple(parts[k : k + 3]) for k in range(0, len(parts), 3)]
 
 
-def _like(values: NDArray[np.float64], tensor: Tensor) -> Tensor:
+def _array_dtype(tensor: Tensor) -> DTypeLike:
+    """What numpy holds a tensor's values in without loss."""
+    return np.float64 if tensor.dtype == torch.float64 else np.float32
+
+
+def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
     return torch.from_numpy(values).to(tensor)
 
 
 def _parts(graphs: Sequence[Graph]) -> list[Tensor]:
+    check_one_dtype(graphs)
     return [part for graph in graphs for part in (graph.energies, graph.initial, graph.final)]
 
 
@@ -202,8 +214,8 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """F_β = −(1/β) log Σ_paths exp(−β E(path)): the forward scorer of LeCun et al. 1998.
 
     β = ∞ gives the minimum energy. +inf where there is no path (with a gradient of 0). The derivative in an arc's energy
-    is the arc's posterior; first and second derivatives flow through torch. The sums are carried in float64 mantissas with
-    exponents of their own, whatever the dtype of the energies.
+    is the arc's posterior; first and second derivatives flow through torch. The sums are carried in float64, scaled so that
+    they neither underflow nor overflow, whatever the dtype of the energies.
 
     Args:
         graphs: one acyclic graph, or a list of them.
@@ -228,7 +240,7 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     if not graphs:
         return torch.zeros(0)
     parts = _parts(graphs)
-    result: Tensor = _FreeEnergies.apply([graph.structure for graph in graphs], beta, *parts)  # type: ignore[no-untyped-call]
+    result: Tensor = _FreeEnergies.apply([graph.structure for graph in graphs], beta, *parts)
     return result.to(parts[0])
 
 
@@ -246,6 +258,8 @@ def posteriors(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Posteriors
         raise GraphError("posteriors need a finite β; for β = ∞ use best_path")
     if isinstance(graphs, Graph):
         return posteriors([graphs], beta)[0]
+    if not graphs:
+        return []
     structures = [graph.structure for graph in graphs]
-    result = _PosteriorsOfGraphs.apply(structures, beta, *_parts(graphs))  # type: ignore[no-untyped-call]
+    result = _PosteriorsOfGraphs.apply(structures, beta, *_parts(graphs))
     return [Posteriors(*of_graph) for of_graph in _by_graph(result)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
+from gtn_ebm.inference.arrays import as_array, check_one_dtype
 from gtn_ebm.kernels import lattice
 from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
@@ -65,30 +66,44 @@ def minimum_energy(graphs: Graph | Sequence[Graph]) -> Tensor:
         return minimum_energy([graphs])[0]
     if not graphs:
         return torch.zeros(0)
-    paths = best_path(graphs)
-    none = graphs[0].energies.new_tensor(torch.inf)
-    return torch.stack([none if path is None else path.energy for path in paths])
+    check_one_dtype(graphs)
+    return torch.stack(
+        [
+            _no_path(graph) if path is None else path.energy
+            for graph, path in zip(graphs, best_path(graphs), strict=True)
+        ]
+    )
+
+
+def _no_path(graph: Graph) -> Tensor:
+    """+inf, with a gradient of 0 in every energy."""
+    return torch.cat([part[:0] for part in (graph.energies, graph.initial, graph.final)]).sum() + torch.inf
 
 
 def _least_arcs(graph: Graph) -> tuple[int, NDArray[np.int64], int] | None:
     """The first state, arcs and last state of the best path."""
     structure = graph.structure
-    source = structure.source.view(np.uint32)
+    offsets, destination = structure.outgoing
     energies, initial, final = (_usable(part) for part in (graph.energies, graph.initial, graph.final))
-    _, last, best_arc = lattice.least(
-        structure.topological_order, source, *structure.in_index, energies, initial, final
+    in_order = structure.out_order
+    if in_order is not None:
+        energies = energies[in_order]
+    first, best_arc = lattice.least(
+        structure.topological_order, offsets, destination, energies, initial, final
     )
-    if last < 0:
+    if first < 0:
         return None
-    arcs = lattice.trace(source, best_arc, last)
-    return int(structure.source[arcs[0]]) if len(arcs) else last, arcs, last
+    arcs, last = lattice.trace(destination, best_arc, first)
+    return first, arcs if in_order is None else in_order[arcs].astype(np.int64), last
 
 
-def _usable(energies: Tensor) -> NDArray[np.float64]:
-    values = energies.detach().cpu().double().contiguous().numpy()
+def _usable(energies: Tensor) -> NDArray[Any]:
+    values = as_array(energies)
     if len(values) and not values.min() > -np.inf:
         place = int(np.flatnonzero(~(values > -np.inf))[0])
-        raise GraphError(f"energy {place} of {len(values)} is {values[place]}: energies must not be NaN or −inf")
+        raise GraphError(
+            f"energy {place} of {len(values)} is {values[place]}: energies must not be NaN or −inf"
+        )
     return values
 
 

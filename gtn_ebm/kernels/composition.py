@@ -1,15 +1,17 @@
-"""Composition of two transducers with the three-state epsilon filter of Mohri, Pereira and Riley (2002).
+"""Composition of two transducers with the sequencing epsilon filter (Allauzen, Riley, Schalkwyk 2009, as in OpenFst).
 
 A composed state is (state of the first, state of the second, filter state). Moves, and the filter state they lead to:
 
-    both on a real label           from 0, 1, 2   to 0
-    both on epsilon                from 0         to 0
-    the first alone, on epsilon    from 0, 1      to 1
-    the second alone, on epsilon   from 0, 2      to 2
+    both on a real label                  from 0, 1   to 0
+    the first alone, on output epsilon    from 0      to 0
+    the second alone, on input epsilon    from 0, 1   to 1
 
-so that each pair of matching paths makes exactly one composed path. Breadth first, states found through a hash table of
-open addressing. Nothing is allocated while searching: ``expand`` returns when an array is full, the caller grows it and
-calls again.
+so that between two real labels the first's epsilons come before the second's, and each pair of matching paths makes
+exactly one composed path. Where the first has no epsilon to take, the last move leads to 0 instead, which saves states;
+where it has nothing but epsilons, that move leads nowhere and is not made.
+
+Breadth first, states found through a hash table of open addressing. Nothing is allocated while searching: ``expand``
+returns when an array is full, the caller grows it and calls again.
 """
 
 import numpy as np
@@ -21,8 +23,9 @@ EMPTY = -1
 
 @njit(inline="always")
 def _slot(key, mask):
-    mixed = key * np.int64(-7046029254386353131)
-    return (mixed ^ (mixed >> np.int64(32))) & mask
+    # Sixteen neighbouring keys share a cache line: states found one after the other have neighbouring keys.
+    block = (key >> np.int64(4)) * np.int64(-7046029254386353131)
+    return (((block >> np.int64(32)) << np.int64(4)) | (key & np.int64(15))) & mask
 
 
 @njit(nogil=True, cache=True)
@@ -38,33 +41,33 @@ def fill_table(keys, count, table):
 
 @njit(inline="always")
 def _find(key, keys, table, mask, states):
-    """The id of ``key``, entered under the next id if it is new."""
+    """The id of ``key``, entered under the next id if it is new; and the number of states then."""
     slot = _slot(key, mask)
     while True:
         state = table[slot]
         if state == EMPTY:
             table[slot] = states
             keys[states] = key
-            return np.int64(states), states + 1
+            return states, states + 1
         if keys[state] == key:
             return np.int64(state), states
         slot = (slot + 1) & mask
 
 
 @njit(inline="always")
-def _gallop(labels, start, stop, wanted):
-    """The first place in ``labels[start:stop]``, which is sorted, whose label is at least ``wanted``."""
+def _after(labels, start, stop, wanted):
+    """The first place in ``labels[start:stop]``, which is sorted, whose label is greater than ``wanted``; by leaps."""
     step = 1
     low = start
     high = start
-    while high < stop and labels[high] < wanted:
+    while high < stop and labels[high] <= wanted:
         low = high + 1
         high += step
         step *= 2
     high = min(high, stop)
     while low < high:
         middle = (low + high) // 2
-        if labels[middle] < wanted:
+        if labels[middle] <= wanted:
             low = middle + 1
         else:
             high = middle
@@ -72,82 +75,136 @@ def _gallop(labels, start, stop, wanted):
 
 
 @njit(nogil=True, cache=True)
-def expand(offsets1, labels1, next1, offsets2, labels2, next2, keys, table, source, destination, place1, place2, progress):
-    """Expands composed states until all are done or an array is full; returns DONE, STATES_FULL or ARCS_FULL.
+def expand(
+    offsets1, labels1, next1, final1, offsets2, labels2, next2,
+    keys, table, source, destination, place1, place2, progress,
+):  # fmt: skip
+    """Expands composed states until all are done or an array may get full; returns DONE, STATES_FULL or ARCS_FULL.
 
     The arcs of both graphs are sorted by state and then by the label to match (epsilon, −1, first); ``offsets`` index
-    them by state. A key is (q1 · states2 + q2) · 3 + filter. ``place1`` and ``place2`` receive the places of the two arcs in
-    that sorting, −1 where that graph stays. ``progress`` holds (states, arcs, states expanded).
+    them by state. A key is (filter · states1 + q1) · states2 + q2. ``place1`` and ``place2`` receive the places of the two
+    arcs in that sorting, −1 where that graph stays. ``progress`` holds (states, arcs, states expanded).
     """
-    states2 = np.int64(len(offsets2) - 1)
+    states1, states2 = np.int64(len(offsets1) - 1), np.int64(len(offsets2) - 1)
+    pairs = states1 * states2
     mask = np.int64(len(table) - 1)
     states, arcs, expanded = progress[0], progress[1], progress[2]
-    limit = np.int64(len(source))
     status = DONE
     while expanded < states:
-        key = keys[expanded]
-        filter_state = key % 3
-        pair = key // 3
-        q1, q2 = pair // states2, pair % states2
-        i, end1 = np.int64(offsets1[q1]), np.int64(offsets1[q1 + 1])
-        j, end2 = np.int64(offsets2[q2]), np.int64(offsets2[q2 + 1])
-        epsilons1, epsilons2 = i, j
-        while epsilons1 < end1 and labels1[epsilons1] < 0:
-            epsilons1 += 1
-        while epsilons2 < end2 and labels2[epsilons2] < 0:
-            epsilons2 += 1
-        first_arc = arcs
+        filtered = keys[expanded] >= pairs
+        pair = keys[expanded] - pairs if filtered else keys[expanded]
+        q1 = pair // states2
+        q2 = pair - q1 * states2
+        start1, end1 = np.int64(offsets1[q1]), np.int64(offsets1[q1 + 1])
+        start2, end2 = np.int64(offsets2[q2]), np.int64(offsets2[q2 + 1])
+        i = _after(labels1, start1, end1, -1)
+        j = _after(labels2, start2, end2, -1)
         # A state is expanded whole or, when an array fills up, taken up anew.
-        if filter_state != 2:
-            for a in range(i, epsilons1):
-                if arcs >= limit or states >= len(keys):
-                    break
-                key = (np.int64(next1[a]) * states2 + q2) * 3 + 1
-                target, states = _find(key, keys, table, mask, states)
+        first_arc = arcs
+        wanted = i - start1 + j - start2
+        status = ARCS_FULL if arcs + wanted > len(source) else STATES_FULL if states + wanted > len(keys) else DONE
+        if status != DONE:
+            break
+        if not filtered:
+            for a in range(start1, i):
+                target, states = _find(np.int64(next1[a]) * states2 + q2, keys, table, mask, states)
                 source[arcs], destination[arcs], place1[arcs], place2[arcs] = expanded, target, a, -1
                 arcs += 1
-        if filter_state != 1:
-            for b in range(j, epsilons2):
-                if arcs >= limit or states >= len(keys):
-                    break
-                key = (q1 * states2 + np.int64(next2[b])) * 3 + 2
-                target, states = _find(key, keys, table, mask, states)
+        if i < end1 or final1[q1]:
+            base = (q1 if i == start1 else q1 + states1) * states2
+            for b in range(start2, j):
+                target, states = _find(base + np.int64(next2[b]), keys, table, mask, states)
                 source[arcs], destination[arcs], place1[arcs], place2[arcs] = expanded, target, -1, b
                 arcs += 1
-        if filter_state != 0:
-            i, j = epsilons1, epsilons2
         while i < end1 and j < end2:
             label = labels1[i]
             if label < labels2[j]:
-                i = _gallop(labels1, i, end1, labels2[j])
+                i = _after(labels1, i, end1, labels2[j] - 1)
                 continue
             if label > labels2[j]:
-                j = _gallop(labels2, j, end2, label)
+                j = _after(labels2, j, end2, label - 1)
                 continue
-            group2 = j
-            while i < end1 and labels1[i] == label:
-                j = group2
-                while j < end2 and labels2[j] == label:
-                    if arcs >= limit or states >= len(keys):
-                        break
-                    key = (np.int64(next1[i]) * states2 + np.int64(next2[j])) * 3
-                    target, states = _find(key, keys, table, mask, states)
-                    source[arcs], destination[arcs], place1[arcs], place2[arcs] = expanded, target, i, j
-                    arcs += 1
-                    j += 1
-                if arcs >= limit or states >= len(keys):
-                    break
-                i += 1
-            if arcs >= limit or states >= len(keys):
+            stop1, stop2 = i + 1, j + 1
+            while stop1 < end1 and labels1[stop1] == label:
+                stop1 += 1
+            while stop2 < end2 and labels2[stop2] == label:
+                stop2 += 1
+            wanted = (stop1 - i) * (stop2 - j)
+            status = ARCS_FULL if arcs + wanted > len(source) else STATES_FULL if states + wanted > len(keys) else DONE
+            if status != DONE:
                 break
-        if arcs >= limit:
+            for a in range(i, stop1):
+                base = np.int64(next1[a]) * states2
+                for b in range(j, stop2):
+                    target, states = _find(base + np.int64(next2[b]), keys, table, mask, states)
+                    source[arcs], destination[arcs], place1[arcs], place2[arcs] = expanded, target, a, b
+                    arcs += 1
+            i, j = stop1, stop2
+        if status != DONE:
             arcs = first_arc
-            status = ARCS_FULL
-            break
-        if states >= len(keys):
-            arcs = first_arc
-            status = STATES_FULL
             break
         expanded += 1
     progress[0], progress[1], progress[2] = states, arcs, expanded
     return status
+
+
+@njit(nogil=True, cache=True)
+def pairs_of(keys, states1, states2):
+    """The state of the first and of the second graph, and whether in filter state 0, of each key."""
+    count = len(keys)
+    first, second = np.empty(count, np.int32), np.empty(count, np.int32)
+    unfiltered = np.empty(count, np.bool_)
+    pairs = np.int64(states1) * np.int64(states2)
+    for state in range(count):
+        unfiltered[state] = keys[state] < pairs
+        pair = keys[state] if unfiltered[state] else keys[state] - pairs
+        first[state] = pair // states2
+        second[state] = pair - first[state] * np.int64(states2)
+    return first, second, unfiltered
+
+
+@njit(nogil=True, cache=True)
+def reaching(source, destination, final):
+    """The states (boolean) from which a final one is reached, and whether that is sure; arcs sorted by source.
+
+    One sweep back over the arcs, which is sure where all arcs but loops lead to greater states.
+    """
+    reached = final.copy()
+    backwards = 0
+    for place in range(len(source)):
+        arc = len(source) - 1 - place
+        reached[source[arc]] |= reached[destination[arc]]
+        backwards += destination[arc] < source[arc]
+    return reached, backwards == 0
+
+
+@njit(nogil=True, cache=True)
+def keep(kept, keys, source, destination, place1, place2, order1, order2, inputs1, outputs2):
+    """Drops the states not ``kept`` and the arcs to them, in place, and turns places into arcs.
+
+    Returns the numbers of states and arcs left, and the input and output labels of these arcs. ``order1`` and ``order2``
+    are empty where the arcs were in order already.
+    """
+    number = np.empty(len(keys), np.uint32)
+    states = 0
+    for state in range(len(keys)):
+        number[state] = states
+        if kept[state]:
+            keys[states] = keys[state]
+            states += 1
+    inputs, outputs = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
+    arcs = 0
+    for arc in range(len(source)):
+        if kept[destination[arc]]:
+            a, b = place1[arc], place2[arc]
+            if a >= 0 and len(order1):
+                a = order1[a]
+            if b >= 0 and len(order2):
+                b = order2[b]
+            source[arcs] = number[source[arc]]
+            destination[arcs] = number[destination[arc]]
+            place1[arcs], place2[arcs] = a, b
+            inputs[arcs] = inputs1[a] if a >= 0 else EMPTY
+            outputs[arcs] = outputs2[b] if b >= 0 else EMPTY
+            arcs += 1
+    return states, inputs[:arcs], outputs[:arcs]

@@ -1,8 +1,11 @@
 """Recursions over the states of an acyclic graph in topological order: sums over paths, least paths, and derivatives.
 
-A weight exp(−βE) is carried as a float64 mantissa times a power of two with an exponent of its own (int64): it neither
-underflows nor overflows, an arc costs a multiplication and an addition, and no exponential or logarithm is taken inside
-the recursions.
+Arcs come grouped by the state they leave: those of state u are ``offsets[u]`` to ``offsets[u + 1]``.
+
+A sum of weights exp(−βE) is carried as value · 2^(256 · digit), both float64, so that it neither underflows nor overflows.
+Neighbouring sums almost always share their digit, which leaves a multiplication and an addition for an arc: no exponential
+or logarithm is taken inside the recursions. A normalised value is within 2^±128, a weight within 2^±384, and so the
+product of two sums, a weight and the total's inverse is within 2^±768, which a float64 holds.
 """
 
 import numpy as np
@@ -13,196 +16,249 @@ LN_2 = 0.6931471805599453
 # exp(x) = Σ xⁿ/n!; |x| ≤ ln2/2 leaves less than 1e-17 after the thirteenth power.
 C2, C3, C4, C5, C6, C7 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040
 C8, C9, C10, C11, C12, C13 = 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800, 1 / 479001600, 1 / 6227020800
-# 2^d for −TABLE_HALF ≤ d ≤ 0; below that a term is lost to rounding in any case.
-TABLE_HALF = 128
+
+DIGIT = 256
+UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
+LOW, HIGH = 2.0 ** (-DIGIT // 2), 2.0 ** (DIGIT // 2)
+LARGEST_PLAIN_EXPONENT = 384.0
 LARGEST_EXPONENT = 1e12
-POWER_OF_TWO = 2.0 ** np.arange(-TABLE_HALF, 1)
+
+
+@njit(inline="always")
+def _power_of_two(exponent):
+    """2^exponent for −1022 ≤ exponent ≤ 1023, from its bits."""
+    return np.int64((np.int64(exponent) + 1023) << 52).view(np.float64)
+
+
+@njit(inline="always")
+def _exp2(x):
+    """2^x for |x| < 1000."""
+    k = np.rint(x)
+    t = (x - k) * LN_2
+    p = C9 + t * (C10 + t * (C11 + t * (C12 + t * C13)))
+    p = C4 + t * (C5 + t * (C6 + t * (C7 + t * (C8 + t * p))))
+    p = 1.0 + t * (1.0 + t * (C2 + t * (C3 + t * p)))
+    return p * _power_of_two(k)
 
 
 @njit(nogil=True, cache=True)
 def weights(energies, beta):
-    """exp(−βE) as (mantissa, exponent), the mantissa 0 where E is +inf; and whether any E is unusable.
+    """exp(−βE) as (values, digits), digits empty where all are 0; and whether any E is unusable.
 
-    Unusable is NaN, −inf, or beyond the range in which exponents can be added up without overflow.
+    Unusable is NaN, −inf, or beyond the range in which digits can be added up without loss.
     """
-    mantissa = np.empty(len(energies), np.float64)
-    exponent = np.empty(len(energies), np.int64)
+    count = len(energies)
+    value = np.empty(count, np.float64)
     scale = -beta * LOG2_E
-    unusable = 0
-    for i in range(len(energies)):
-        energy = np.float64(energies[i])
-        infinite = energy == np.inf
-        x = 0.0 if infinite else energy * scale
-        within = abs(x) < LARGEST_EXPONENT
-        unusable += not within
-        x = x if within else 0.0
-        k = np.rint(x)
-        t = (x - k) * LN_2
-        p = C9 + t * (C10 + t * (C11 + t * (C12 + t * C13)))
-        p = C4 + t * (C5 + t * (C6 + t * (C7 + t * (C8 + t * p))))
-        p = 1.0 + t * (1.0 + t * (C2 + t * (C3 + t * p)))
-        mantissa[i] = 0.0 if infinite else p
-        exponent[i] = np.int64(k)
-    return mantissa, exponent, unusable > 0
+    large = 0
+    for i in range(count):
+        x = np.float64(energies[i]) * scale
+        infinite = x == -np.inf
+        plain = abs(x) <= LARGEST_PLAIN_EXPONENT
+        large += not (plain or infinite)
+        power = _exp2(x if plain else 0.0)
+        value[i] = 0.0 if infinite else power
+    digit = np.zeros(count if large else 0, np.float64)
+    unusable = False
+    for i in range(len(digit)):
+        x = np.float64(energies[i]) * scale
+        if energies[i] == np.inf:
+            value[i] = 0.0
+        elif abs(x) < LARGEST_EXPONENT:
+            digit[i] = np.rint(x / DIGIT)
+            value[i] = _exp2(x - digit[i] * DIGIT)
+        else:
+            unusable = True
+    return value, digit, unusable
 
 
 @njit(inline="always")
-def _add(mantissa, exponent, other, other_exponent):
-    """Sum of two scaled numbers; the result keeps the larger exponent."""
-    if other == 0.0:
-        return mantissa, exponent
-    if mantissa == 0.0:
-        return other, other_exponent
-    shift = other_exponent - exponent
-    if shift <= 0:
-        if shift > -TABLE_HALF:
-            mantissa += other * POWER_OF_TWO[shift + TABLE_HALF]
-        return mantissa, exponent
-    if shift < TABLE_HALF:
-        other += mantissa * POWER_OF_TWO[TABLE_HALF - shift]
-    return other, other_exponent
+def _add(value, digit, term, term_digit):
+    """The sum of two numbers, which takes the larger digit."""
+    if term == 0.0:
+        return value, digit
+    if value == 0.0:
+        return term, term_digit
+    while term > 0.0 and term_digit < digit:
+        term *= DOWN
+        term_digit += 1.0
+    while value > 0.0 and digit < term_digit:
+        value *= DOWN
+        digit += 1.0
+    return value + term, max(digit, term_digit)
 
 
 @njit(inline="always")
-def _normalise(mantissa, exponent):
-    """The same number with its mantissa in [1/2, 1)."""
-    while mantissa >= 1.0:
-        mantissa *= 0.5
-        exponent += 1
-    while 0.0 < mantissa < 0.5:
-        mantissa *= 2.0
-        exponent -= 1
-    return mantissa, exponent
+def _normalised(value, digit):
+    """The same number with its value within 2^±128, or 0."""
+    while value >= HIGH:
+        value *= DOWN
+        digit += 1.0
+    while 0.0 < value < LOW:
+        value *= UP
+        digit -= 1.0
+    return value, digit
 
 
 @njit(inline="always")
-def _share(mantissa, exponent, total, total_exponent):
-    """mantissa · 2^exponent / total, for a quotient known to be at most 1 up to rounding."""
-    if mantissa == 0.0:
-        return 0.0
-    share = mantissa / total
-    shift = exponent - total_exponent
-    while shift > 0:
-        share *= 2.0
-        shift -= 1
-    while shift < -TABLE_HALF and share > 0.0:
-        share *= POWER_OF_TWO[0]
-        shift += TABLE_HALF
-    if share > 0.0:
-        share *= POWER_OF_TWO[shift + TABLE_HALF]
-    return min(share, 1.0)
+def _plain(value, digit):
+    """value · 2^(256 digit), known to be in range or else too small to matter."""
+    while digit < 0.0 and value > 0.0:
+        value *= DOWN
+        digit += 1.0
+    while digit > 0.0 and value > 0.0:
+        value *= UP
+        digit -= 1.0
+    return value
 
 
 @njit(nogil=True, cache=True)
-def forward(order, source, in_offsets, in_arcs, weight, weight_exponent, alpha, alpha_exponent):
-    """α(v) = initial(v) + Σ_{arcs u→v} α(u) w, in place: ``alpha`` comes in as the weights of the initial states."""
-    for v in order:
-        m = alpha[v]
-        e = alpha_exponent[v]
-        for arc in in_arcs[in_offsets[v] : in_offsets[v + 1]]:
-            u = source[arc]
-            m, e = _add(m, e, alpha[u] * weight[arc], alpha_exponent[u] + weight_exponent[arc])
-        m, e = _normalise(m, e)
-        alpha[v] = m
-        alpha_exponent[v] = e
-
-
-@njit(nogil=True, cache=True)
-def total(alpha, alpha_exponent, final, final_exponent):
-    """Z = Σ_v α(v) final(v), as (mantissa, exponent)."""
-    m = 0.0
-    e = np.int64(0)
-    for v in range(len(alpha)):
-        m, e = _add(m, e, alpha[v] * final[v], alpha_exponent[v] + final_exponent[v])
-        m, e = _normalise(m, e)
-    return m, e
+def forward(
+    order, offsets, destination, weight, weight_digit, initial, initial_digit, final, final_digit, alpha
+):
+    """α(v) = initial(v) + Σ_{arcs u→v} α(u) w, into ``alpha`` [S, 2]; returns Z = Σ_v α(v) final(v)."""
+    states = len(initial)
+    scaled = len(weight_digit) > 0
+    for v in range(states):
+        alpha[v, 0] = initial[v]
+        alpha[v, 1] = initial_digit[v] if len(initial_digit) else 0.0
+    total = total_digit = 0.0
+    for u in order:
+        value, digit = _normalised(alpha[u, 0], alpha[u, 1])
+        alpha[u, 0] = value
+        alpha[u, 1] = digit
+        if value == 0.0:
+            continue
+        for arc in range(offsets[u], offsets[u + 1]):
+            v = destination[arc]
+            term = value * weight[arc]
+            term_digit = digit + weight_digit[arc] if scaled else digit
+            if alpha[v, 1] == term_digit:
+                alpha[v, 0] += term
+            else:
+                alpha[v, 0], alpha[v, 1] = _add(alpha[v, 0], alpha[v, 1], term, term_digit)
+        if final[u] > 0.0:
+            end_digit = final_digit[u] if len(final_digit) else 0.0
+            total, total_digit = _add(total, total_digit, value * final[u], digit + end_digit)
+            total, total_digit = _normalised(total, total_digit)
+    return total, total_digit
 
 
 @njit(nogil=True, cache=True)
 def backward(
-    order, destination, out_offsets, out_arcs, weight, weight_exponent, alpha, alpha_exponent, beta, beta_exponent, z, z_exponent,
-    posterior,
+    order, offsets, destination, weight, weight_digit, initial, initial_digit, final, final_digit,
+    alpha, total, total_digit, beta, arc_posterior, initial_posterior, final_posterior,
 ):  # fmt: skip
-    """β(u) = final(u) + Σ_{arcs u→v} w β(v), in place, and the posterior α(u) w β(v) / Z of every arc."""
-    for position in range(len(order) - 1, -1, -1):
-        u = order[position]
-        m = beta[u]
-        e = beta_exponent[u]
-        before = alpha[u]
-        before_exponent = alpha_exponent[u]
-        for arc in out_arcs[out_offsets[u] : out_offsets[u + 1]]:
+    """β(u) = final(u) + Σ_{arcs u→v} w β(v), into ``beta`` [S, 2], and the posteriors.
+
+    Those are α(u) w β(v) / Z of an arc, initial(u) β(u) / Z and α(u) final(u) / Z.
+    """
+    scaled = len(weight_digit) > 0
+    inverse = 1.0 / total
+    for position in range(len(order)):
+        u = order[len(order) - 1 - position]
+        before = alpha[u, 0] * inverse
+        before_digit = alpha[u, 1] - total_digit
+        value = final[u]
+        digit = final_digit[u] if len(final_digit) else 0.0
+        final_posterior[u] = min(_plain(before * value, before_digit + digit), 1.0)
+        factor = 0.0
+        factor_digit = np.inf
+        for arc in range(offsets[u], offsets[u + 1]):
             v = destination[arc]
-            after = weight[arc] * beta[v]
-            after_exponent = weight_exponent[arc] + beta_exponent[v]
-            m, e = _add(m, e, after, after_exponent)
-            posterior[arc] = _share(before * after, before_exponent + after_exponent, z, z_exponent)
-        m, e = _normalise(m, e)
-        beta[u] = m
-        beta_exponent[u] = e
+            term = weight[arc] * beta[v, 0]
+            term_digit = beta[v, 1]
+            if scaled:
+                term_digit += weight_digit[arc]
+            if term_digit == digit:
+                value += term
+            else:
+                value, digit = _add(value, digit, term, term_digit)
+            if term_digit != factor_digit and term > 0.0:
+                factor = _plain(before, before_digit + term_digit)
+                factor_digit = term_digit
+            arc_posterior[arc] = min(factor * term, 1.0)
+        value, digit = _normalised(value, digit)
+        beta[u, 0] = value
+        beta[u, 1] = digit
+        start_digit = initial_digit[u] if len(initial_digit) else 0.0
+        initial_posterior[u] = min(
+            _plain(initial[u] * value * inverse, start_digit + digit - total_digit), 1.0
+        )
 
 
 @njit(nogil=True, cache=True)
-def shares(alpha, alpha_exponent, beta, beta_exponent, z, z_exponent):
-    """α β / Z of every state: with α or β restricted to initial or final weights, their posteriors."""
-    result = np.empty(len(alpha), np.float64)
-    for v in range(len(alpha)):
-        result[v] = _share(alpha[v] * beta[v], alpha_exponent[v] + beta_exponent[v], z, z_exponent)
-    return result
+def means(
+    order,
+    offsets,
+    destination,
+    arc_posterior,
+    initial_posterior,
+    final_posterior,
+    arc_value,
+    initial_value,
+    final_value,
+):
+    """Means over paths through each state of the values summed along them: up to the state, and from it on.
+
+    The paths are weighted by the posteriors; a state on no path has means of 0.
+    """
+    states = len(initial_posterior)
+    before = initial_posterior * initial_value
+    probability = initial_posterior.copy()
+    for u in order:
+        before[u] = before[u] / probability[u] if probability[u] > 0.0 else 0.0
+        for arc in range(offsets[u], offsets[u + 1]):
+            v = destination[arc]
+            before[v] += arc_posterior[arc] * (before[u] + arc_value[arc])
+            probability[v] += arc_posterior[arc]
+    after = np.empty(states, np.float64)
+    for position in range(states):
+        u = order[states - 1 - position]
+        value = final_posterior[u] * final_value[u]
+        through = final_posterior[u]
+        for arc in range(offsets[u], offsets[u + 1]):
+            value += arc_posterior[arc] * (arc_value[arc] + after[destination[arc]])
+            through += arc_posterior[arc]
+        after[u] = value / through if through > 0.0 else 0.0
+    return before, after
 
 
 @njit(nogil=True, cache=True)
-def mean_before(order, source, in_offsets, in_arcs, weight, weight_exponent, initial, initial_exponent, alpha, alpha_exponent,
-                arc_value, initial_value):  # fmt: skip
-    """Mean, over the weighted paths from the initial states to v, of the values summed along the path (0 if none)."""
-    mean = np.zeros(len(alpha), np.float64)
-    for v in order:
-        if alpha[v] == 0.0:
-            continue
-        value = _share(initial[v], initial_exponent[v], alpha[v], alpha_exponent[v]) * initial_value[v]
-        for arc in in_arcs[in_offsets[v] : in_offsets[v + 1]]:
-            u = source[arc]
-            share = _share(alpha[u] * weight[arc], alpha_exponent[u] + weight_exponent[arc], alpha[v], alpha_exponent[v])
-            if share > 0.0:
-                value += share * (mean[u] + arc_value[arc])
-        mean[v] = value
-    return mean
+def least(order, offsets, destination, energy, initial, final):
+    """The path of least energy: its first state or −1 where there is none, and the best arc on from each state or −1."""
+    states = len(order)
+    to_go = np.empty(states, np.float64)
+    best_arc = np.empty(states, np.int64)
+    first = -1
+    least_total = np.inf
+    for position in range(states):
+        u = order[states - 1 - position]
+        best = np.float64(final[u])
+        choice = np.int64(-1)
+        for arc in range(offsets[u], offsets[u + 1]):
+            candidate = energy[arc] + to_go[destination[arc]]
+            choice = np.int64(arc) if candidate < best else choice
+            best = min(candidate, best)
+        to_go[u] = best
+        best_arc[u] = choice
+        if initial[u] + best < least_total:
+            least_total = initial[u] + best
+            first = np.int64(u)
+    return first, best_arc
 
 
 @njit(nogil=True, cache=True)
-def least(order, source, in_offsets, in_arcs, energy, initial, final):
-    """The path of least energy: (energy, its last state or −1, the best arc into each state or −1)."""
-    states = len(initial)
-    least_energy = initial.copy()
-    best_arc = np.full(states, -1, np.int64)
-    for v in order:
-        best = least_energy[v]
-        for arc in in_arcs[in_offsets[v] : in_offsets[v + 1]]:
-            candidate = least_energy[source[arc]] + energy[arc]
-            if candidate < best:
-                best = candidate
-                best_arc[v] = np.int64(arc)
-        least_energy[v] = best
-    last = -1
-    best = np.inf
-    for v in range(states):
-        if least_energy[v] + final[v] < best:
-            best = least_energy[v] + final[v]
-            last = v
-    return best, last, best_arc
-
-
-@njit(nogil=True, cache=True)
-def trace(source, best_arc, last):
-    """The arcs of the path found by ``least``, first to last."""
+def trace(destination, best_arc, first):
+    """The arcs of the path found by ``least``, first to last, and its last state."""
     length = 0
-    state = last
+    state = first
     while best_arc[state] >= 0:
         length += 1
-        state = np.int64(source[best_arc[state]])
+        state = np.int64(destination[best_arc[state]])
     arcs = np.empty(length, np.int64)
-    state = last
-    while length > 0:
-        length -= 1
-        arcs[length] = best_arc[state]
-        state = np.int64(source[best_arc[state]])
-    return arcs
+    state = first
+    for place in range(length):
+        arcs[place] = best_arc[state]
+        state = np.int64(destination[best_arc[state]])
+    return arcs, state

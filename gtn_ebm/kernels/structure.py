@@ -22,10 +22,48 @@ def group(keys, groups):
 
 
 @njit(nogil=True, cache=True)
-def topological_order(destination, out_offsets, out_arcs, in_degree):
-    """Kahn's algorithm. Shorter than the number of states where there is a cycle; ``in_degree`` is used up."""
-    states = len(in_degree)
-    order = np.empty(states, np.uint32)
+def offsets(keys, groups):
+    """``group``'s offsets alone."""
+    result = np.zeros(groups + 1, np.uint32)
+    for key in keys:
+        result[key + 1] += np.uint32(1)
+    for k in range(groups):
+        result[k + 1] += result[k]
+    return result
+
+
+@njit(nogil=True, cache=True)
+def is_sorted_within(keys, labels):
+    """Whether, among items of one key, no label is smaller than the one before; items of one key stand together."""
+    falls = 0
+    for place in range(1, len(keys)):
+        falls += (keys[place] == keys[place - 1]) & (labels[place] < labels[place - 1])
+    return falls == 0
+
+
+@njit(nogil=True, cache=True)
+def is_sorted(keys):
+    """Whether no key is smaller than the one before."""
+    falls = 0
+    for place in range(1, len(keys)):
+        falls += keys[place] < keys[place - 1]
+    return falls == 0
+
+
+@njit(nogil=True, cache=True)
+def topological_order(offsets, destination):
+    """Kahn's algorithm; shorter than the number of states where there is a cycle. The arcs are grouped by source."""
+    states = len(offsets) - 1
+    downwards = 0
+    for state in range(states):
+        for arc in range(offsets[state], offsets[state + 1]):
+            downwards += destination[arc] <= state
+    order = np.arange(states).astype(np.uint32)
+    if downwards == 0:
+        return order
+    in_degree = np.zeros(states, np.uint32)
+    for target in destination:
+        in_degree[target] += np.uint32(1)
     filled = 0
     for state in range(states):
         if in_degree[state] == 0:
@@ -35,7 +73,7 @@ def topological_order(destination, out_offsets, out_arcs, in_degree):
     while done < filled:
         state = order[done]
         done += 1
-        for arc in out_arcs[out_offsets[state] : out_offsets[state + 1]]:
+        for arc in range(offsets[state], offsets[state + 1]):
             target = destination[arc]
             in_degree[target] -= np.uint32(1)
             if in_degree[target] == 0:

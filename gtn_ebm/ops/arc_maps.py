@@ -74,7 +74,10 @@ def stack_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, 
             if before is None:
                 result[name] = here
             elif isinstance(before, list) and isinstance(here, list):
-                result[name] = [theirs if arc < 0 else ours for ours, theirs, arc in zip(here, before, chosen, strict=True)]
+                result[name] = [
+                    theirs if arc < 0 else ours
+                    for ours, theirs, arc in zip(here, before, chosen, strict=True)
+                ]
             elif isinstance(before, Tensor) and isinstance(here, Tensor) and before.shape == here.shape:
                 ours = torch.from_numpy(chosen >= 0).to(here.device).view(-1, *[1] * (here.ndim - 1))
                 result[name] = torch.where(ours, here, before)

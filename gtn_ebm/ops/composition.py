@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Structure
+from gtn_ebm.graph import Graph, Index, Structure
 from gtn_ebm.kernels import composition as kernels
 from gtn_ebm.kernels.structure import group, reachable
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather
@@ -42,8 +42,9 @@ def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> 
         GraphError: lists of different lengths, different dtypes, the symbol tables between the two differ, or both have an
             arc attribute of the same name.
 
-    Source: Mohri, Pereira, Riley, "Weighted finite-state transducers in speech recognition" (2002), section 3.1: the
-    epsilon filter. Time and memory grow with the states and arcs reached, not with the product of the sizes.
+    Source: Allauzen, Riley, Schalkwyk, "A generalized composition algorithm for weighted finite-state transducers"
+    (2009): the sequencing epsilon filter. Time and memory grow with the states and arcs reached, not with the
+    product of the sizes.
 
     >>> ab = Graph(Structure([0], [1], [0], [1]), torch.tensor([1.0]))
     >>> bc = Graph(Structure([0], [1], [1], [2]), torch.tensor([0.5]))
@@ -52,12 +53,17 @@ def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> 
     (array([0], dtype=int32), array([2], dtype=int32), tensor([1.5000]))
     """
     if isinstance(first, Graph) and isinstance(second, Graph):
-        return _compose(first, second)
+        return compose([first], second)[0]
     count = max(len(side) for side in (first, second) if not isinstance(side, Graph))
     firsts, seconds = ([side] * count if isinstance(side, Graph) else side for side in (first, second))
     if len(firsts) != len(seconds):
         raise GraphError(f"lists of {len(firsts)} and {len(seconds)} graphs cannot be composed one by one")
-    return parallel_map(lambda pair: _compose(*pair), list(zip(firsts, seconds, strict=True)))
+    pairs = list(zip(firsts, seconds, strict=True))
+    for pair in pairs:
+        _check(*pair)
+    # The search runs side by side; the energies follow on this thread, where autograd and its settings are.
+    found = parallel_map(lambda pair: _search(*pair), pairs)
+    return [_weighted(*pair, composed) for pair, composed in zip(pairs, found, strict=True)]
 
 
 def intersect(first: Graph, second: Graph) -> Graph:
@@ -68,35 +74,44 @@ def intersect(first: Graph, second: Graph) -> Graph:
     """
     for graph, which in ((first, "first"), (second, "second")):
         if not graph.is_acceptor:
-            raise GraphError(f"intersect needs acceptors, but the {which} graph is a transducer; project it, or use compose")
+            raise GraphError(
+                f"intersect needs acceptors, but the {which} graph is a transducer; project it, or use compose"
+            )
     return compose(first, second)
 
 
-def _compose(first: Graph, second: Graph) -> Graph:
+class _Composed(NamedTuple):
+    """Composed arcs and states in integers."""
+
+    structure: Structure
+    arcs1: Map
+    arcs2: Map
+    states1: Map
+    states2: Map
+    unfiltered: NDArray[np.bool_]
+
+
+def _check(first: Graph, second: Graph) -> None:
     if first.dtype != second.dtype:
-        raise GraphError(f"cannot compose energies in {first.dtype} with energies in {second.dtype}; convert one with .to()")
+        raise GraphError(
+            f"cannot compose energies in {first.dtype} with energies in {second.dtype}; convert one with .to()"
+        )
     between = first.output_symbols, second.input_symbols
     if None not in between and between[0] != between[1]:
         raise GraphError("the first graph's output symbols are not the second graph's input symbols")
-    source, destination, arcs1, arcs2, keys = _search(first, second)
-    structure = Structure(
-        source,
-        destination,
-        np.where(arcs1 < 0, np.int32(-1), _labels(first.input_labels, arcs1)),
-        None
-        if first.is_acceptor and second.is_acceptor
-        else np.where(arcs2 < 0, np.int32(-1), _labels(second.output_labels, arcs2)),
-        states=len(keys),
-    )
-    pairs, filters = keys // 3, keys % 3
-    states1, states2 = (pairs // second.states).astype(np.int32), (pairs % second.states).astype(np.int32)
+
+
+def _weighted(first: Graph, second: Graph, composed: _Composed) -> Graph:
+    """The composed structure with the operands' energies and attributes on it."""
+    structure, arcs1, arcs2, states1, states2, unfiltered = composed
     initial = gather(first.initial, states1) + gather(second.initial, states2)
-    # A path starts in filter state 0 and may end in any.
-    started = torch.from_numpy(filters == 0).to(initial.device)
+    if not unfiltered.all():
+        # A path starts in filter state 0 and may end in any.
+        initial = torch.where(torch.from_numpy(unfiltered).to(initial.device), initial, torch.inf)
     return Graph(
         structure,
         gather(first.energies, arcs1) + gather(second.energies, arcs2),
-        torch.where(started, initial, torch.inf),
+        initial,
         gather(first.final, states1) + gather(second.final, states2),
         attributes=carry_attributes((first, second), (arcs1, arcs2)),
         input_symbols=first.input_symbols,
@@ -105,30 +120,41 @@ def _compose(first: Graph, second: Graph) -> Graph:
     )
 
 
-def _labels(labels: NDArray[np.int32], arcs: Map) -> NDArray[np.int32]:
-    return labels[arcs] if len(labels) else np.full(len(arcs), -1, np.int32)
-
-
-def _search(first: Graph, second: Graph) -> tuple[Map, Map, Map, Map, NDArray[np.int64]]:
-    """(source, destination, arc of first, arc of second) of each composed arc, and the key of each state, connected."""
-    index1, index2 = first.structure.out_by_output, second.structure.out_by_input
-    matched1 = index1.offsets, first.output_labels[index1.arcs], first.destination[index1.arcs].view(np.uint32)
-    matched2 = index2.offsets, second.input_labels[index2.arcs], second.destination[index2.arcs].view(np.uint32)
-    starts = (np.flatnonzero(_finite(first.initial))[:, None] * second.states + np.flatnonzero(_finite(second.initial))) * 3
-    keys, (source, destination, place1, place2) = _expand((*matched1, *matched2), starts.ravel(), first.arcs + second.arcs)
-    pairs = keys // 3
-    states2 = max(second.states, 1)
-    final = _finite(first.final)[pairs // states2] & _finite(second.final)[pairs % states2]
-    kept = reachable(source, *group(destination, len(keys)), final)
-    number = np.cumsum(kept, dtype=np.int32) - np.int32(1)
-    arcs = kept[destination]
-    return (
-        number[source[arcs]],
-        number[destination[arcs]],
-        _arcs(index1.arcs, place1[arcs]),
-        _arcs(index2.arcs, place2[arcs]),
-        keys[kept],
+def _search(first: Graph, second: Graph) -> _Composed:
+    structure1, structure2 = first.structure, second.structure
+    by_label1, order1 = _by_label(structure1, structure1.output_labels, structure1.out_by_output)
+    by_label2, order2 = _by_label(structure2, structure2.input_labels, structure2.out_by_input)
+    initial1, final1, initial2, final2 = map(_finite, (first.initial, first.final, second.initial, second.final))
+    starts = np.flatnonzero(initial1)[:, None] * second.states + np.flatnonzero(initial2)
+    operands = *by_label1, final1, *by_label2
+    keys, arcs = _expand(operands, starts.ravel(), first.arcs + second.arcs)
+    source, destination, arcs1, arcs2 = arcs
+    states1, states2, _ = kernels.pairs_of(keys, first.states, second.states)
+    final = final1[states1] & final2[states2]
+    kept, sure = kernels.reaching(source, destination, final)
+    if not sure:
+        kept = reachable(source, *group(destination, len(keys)), final)
+    states, inputs, outputs = kernels.keep(
+        kept, keys, *arcs, order1, order2, first.input_labels, second.output_labels
     )
+    is_acceptor = first.is_acceptor and second.is_acceptor
+    structure = Structure.of_valid(
+        source[: len(inputs)].view(np.int32),
+        destination[: len(inputs)].view(np.int32),
+        inputs,
+        inputs if is_acceptor else outputs,
+        states,
+    )
+    of_states = kernels.pairs_of(keys[:states], first.states, second.states)
+    return _Composed(structure, arcs1[: len(inputs)], arcs2[: len(inputs)], *of_states)
+
+
+def _by_label(structure: Structure, labels: NDArray[np.int32], index: Index) -> tuple[tuple[NDArray, ...], NDArray]:
+    """(offsets, labels, next states) in the index's order, and that order, empty where it is that of the arcs."""
+    destination = structure.destination.view(np.uint32)
+    if index is structure.out_index and structure.out_order is None:
+        return (index.offsets, labels, destination), index.arcs[:0]
+    return (index.offsets, labels[index.arcs], destination[index.arcs]), index.arcs
 
 
 def _finite(energies: Tensor) -> NDArray[np.bool_]:
@@ -136,20 +162,16 @@ def _finite(energies: Tensor) -> NDArray[np.bool_]:
     return finite
 
 
-def _arcs(by_place: NDArray[np.uint32], places: Map) -> Map:
-    if len(places) == 0 or places.min() >= 0:
-        return by_place[places].view(np.int32)
-    return np.where(places < 0, -1, by_place[places] if len(by_place) else -1).astype(np.int32)
-
-
-def _expand(matched: tuple[NDArray, ...], starts: NDArray[np.int64], guess: int) -> tuple[NDArray[np.int64], list[NDArray]]:
+def _expand(
+    operands: tuple[NDArray, ...], starts: NDArray[np.int64], guess: int
+) -> tuple[NDArray[np.int64], list[NDArray]]:
     """The keys of all states reached from ``starts`` and the four arrays of arcs, grown as the kernel asks."""
     keys = np.empty(max(256, guess, 2 * len(starts)), np.int64)
     keys[: len(starts)] = starts
     arcs = [np.empty(max(256, 2 * guess), dtype) for dtype in (np.uint32, np.uint32, np.int32, np.int32)]
     progress = np.array([len(starts), 0, 0])
     table = _table(keys, progress)
-    while (status := kernels.expand(*matched, keys, table, *arcs, progress)) != kernels.DONE:
+    while (status := kernels.expand(*operands, keys, table, *arcs, progress)) != kernels.DONE:
         if status == kernels.STATES_FULL:
             keys = _grown(keys)
             table = _table(keys, progress)

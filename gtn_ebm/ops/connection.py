@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.kernels.structure import reachable
+from gtn_ebm.kernels.structure import group, reachable
 from gtn_ebm.ops.arc_maps import carry_attributes, gather
 
 
@@ -19,15 +19,14 @@ def connect(graph: Graph) -> Graph:
     >>> connect(graph)
     Graph(2 states, 1 arcs, acceptor)
     """
-    structure = graph.structure
     energies, initial, final = (
-        np.isfinite(part.detach().cpu().double().numpy()) for part in (graph.energies, graph.initial, graph.final)
+        torch.isfinite(part.detach()).cpu().numpy() for part in (graph.energies, graph.initial, graph.final)
     )
-    if not energies.all():
-        return connect(_select(graph, np.flatnonzero(energies), np.ones(graph.states, np.bool_)))
-    forwards = reachable(structure.destination.view(np.uint32), *structure.out_index, initial)
-    kept = forwards & reachable(structure.source.view(np.uint32), *structure.in_index, final)
-    return _select(graph, np.flatnonzero(kept[structure.source] & kept[structure.destination]), kept)
+    usable = np.flatnonzero(energies)
+    source, destination = (ends[usable].view(np.uint32) for ends in (graph.source, graph.destination))
+    forwards = reachable(destination, *group(source, graph.states), initial)
+    kept = forwards & reachable(source, *group(destination, graph.states), final)
+    return _select(graph, usable[kept[source] & kept[destination]], kept)
 
 
 def _select(graph: Graph, arcs: np.ndarray, states: np.ndarray) -> Graph:

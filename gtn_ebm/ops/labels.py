@@ -20,7 +20,12 @@ def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
         raise GraphError(f"side must be 'input' or 'output', not {side!r}")
     structure, symbols = graph.structure, graph.input_symbols if side == "input" else graph.output_symbols
     labels = structure.input_labels if side == "input" else structure.output_labels
-    return _relabelled(graph, Structure(structure.source, structure.destination, labels, None, structure.states), symbols, symbols)
+    return _relabelled(
+        graph,
+        Structure(structure.source, structure.destination, labels, None, structure.states),
+        symbols,
+        symbols,
+    )
 
 
 def invert(graph: Graph) -> Graph:

@@ -44,7 +44,9 @@ def concat(*graphs: Graph) -> Graph:
     for k in range(joints):
         joint = int(offsets[-1]) + k
         new = new.then(graphs[k].final, lambda states, k=k, joint=joint: (states + offsets[k], joint))
-        new = new.then(graphs[k + 1].initial, lambda states, k=k, joint=joint: (joint, states + offsets[k + 1]))
+        new = new.then(
+            graphs[k + 1].initial, lambda states, k=k, joint=joint: (joint, states + offsets[k + 1])
+        )
     nowhere = graphs[0].energies.new_full((int(offsets[-1]) + joints,), torch.inf, requires_grad=False)
     initial = torch.cat([graphs[0].initial, nowhere[graphs[0].states :]])
     final = torch.cat([nowhere[: offsets[-2]], graphs[-1].final, nowhere[offsets[-1] :]])
@@ -97,7 +99,9 @@ def _check(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
     first = graphs[0]
     for k, graph in enumerate(graphs):
         if graph.dtype != first.dtype:
-            raise GraphError(f"graph {k} has energies in {graph.dtype}, graph 0 in {first.dtype}; convert one with .to()")
+            raise GraphError(
+                f"graph {k} has energies in {graph.dtype}, graph 0 in {first.dtype}; convert one with .to()"
+            )
         if (graph.input_symbols, graph.output_symbols) != (first.input_symbols, first.output_symbols):
             raise GraphError(f"graph {k} has other symbol tables than graph 0")
     return np.cumsum([0, *(graph.states for graph in graphs)])
@@ -109,8 +113,15 @@ def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: 
     epsilons = np.full(len(new.source), EPSILON, np.int32)
     acceptor = all(graph.is_acceptor for graph in graphs)
     structure = Structure(
-        np.concatenate([*(graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)), new.source]),
-        np.concatenate([*(graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)), new.destination]),
+        np.concatenate(
+            [*(graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)), new.source]
+        ),
+        np.concatenate(
+            [
+                *(graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)),
+                new.destination,
+            ]
+        ),
         np.concatenate([*(graph.input_labels for graph in graphs), epsilons]),
         None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),
         states=states,

@@ -1,0 +1,122 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtn_ebm import Graph, GraphError, Structure, Symbols, closure, concat, free_energy, union
+from tests.enumeration import FINITE_ENERGIES, Walk, graphs, language, same_language, walks
+
+
+def joined(one: Walk, two: Walk) -> Walk:
+    return Walk(0, (), 0, one.inputs + two.inputs, one.outputs + two.outputs, one.energy + two.energy)
+
+
+EMPTY = Walk(0, (), 0, (), (), 0.0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(graphs(), min_size=1, max_size=3))
+def test_union_has_the_paths_of_all(some):
+    expected = language([walk for graph in some for walk in walks(graph)])
+    assert same_language(language(walks(union(*some))), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(graphs(most_arcs=5), min_size=1, max_size=3))
+def test_concat_joins_every_path_with_every_other(some):
+    expected = [EMPTY]
+    for graph in some:
+        expected = [joined(one, two) for one in expected for two in walks(graph)]
+    assert same_language(language(walks(concat(*some))), language(expected))
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(most_states=3, most_arcs=4))
+def test_closure_has_every_number_of_paths_in_a_row(graph):
+    # A path of n arcs takes n + 2 in the closure, so that rounds of at most two arcs fit in twelve.
+    bound = 12
+    expected, row = [EMPTY], [(EMPTY, 0)]
+    while row:
+        row = [
+            (joined(one, two), length + len(two.arcs) + 2)
+            for one, length in row
+            for two in walks(graph)
+            if length + len(two.arcs) + 2 <= bound
+        ]
+        expected += [walk for walk, _ in row]
+        if len(expected) > 3000:
+            return
+    assert same_language(language(walks(closure(graph), bound)), language(expected))
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), graphs(), st.sampled_from([union, concat]))
+def test_arc_maps_lead_each_arc_to_where_it_stems_from(first, second, operation):
+    result = operation(first, second)
+    assert len(result.arc_maps) == 2
+    stems = [
+        [(k, int(arc)) for k, arc in enumerate(pair) if arc >= 0]
+        for pair in zip(*result.arc_maps, strict=True)
+    ]
+    assert [stem for (stem, *_) in filter(None, stems)] == [
+        (k, arc) for k, graph in enumerate((first, second)) for arc in range(graph.arcs)
+    ]
+    for arc, stem in enumerate(stems):
+        if stem:
+            ((k, old),) = stem
+            graph = (first, second)[k]
+            assert result.energies[arc] == graph.energies[old]
+            assert result.input_labels[arc] == graph.input_labels[old]
+            assert result.output_labels[arc] == graph.output_labels[old]
+        else:
+            assert result.input_labels[arc] == result.output_labels[arc] == -1
+
+
+def test_attributes_of_one_name_stand_side_by_side():
+    first = Graph.linear([0, 1], attributes={"span": [(0, 1), (1, 2)], "frame": torch.tensor([4, 5])})
+    second = Graph.linear([2], attributes={"span": [(7, 8)], "score": torch.tensor([0.5])})
+    result = concat(first, second)
+    assert result.attributes["span"] == [(0, 1), (1, 2), (7, 8), None, None]
+    assert result.attributes["frame"].tolist() == [4, 5, -1, -1, -1]
+    assert result.attributes["score"].isnan().tolist() == [True, True, False, True, True]
+    assert union(first, first).attributes["frame"].tolist() == [4, 5, 4, 5]
+    assert union(second, first).attributes["span"] == [(7, 8), (0, 1), (1, 2)]
+
+
+def test_kinds_of_attributes_must_agree():
+    graph = Graph.linear([0])
+    with pytest.raises(GraphError, match="'x' is of different kinds"):
+        union(graph.with_attributes(x=[1]), graph.with_attributes(x=torch.tensor([1])))
+
+
+def test_an_acceptor_stays_one():
+    assert union(Graph.linear([0]), Graph.linear([1])).is_acceptor
+    assert closure(Graph.linear([0])).is_acceptor
+    assert not concat(Graph.linear([0]), Graph.linear([1], [0])).is_acceptor
+
+
+def test_gradients_flow_to_the_ends_of_every_part():
+    structure = Structure([0], [1], [0])
+    ends = [torch.tensor(values, requires_grad=True) for values in ([1.0, 2.0], [3.0, 4.0])]
+    graph = Graph(structure, torch.tensor([0.5]), *ends)
+    free_energy(concat(graph, graph)).backward()
+    # Each of the two graphs is entered and left once.
+    assert [float(end.grad.sum()) for end in ends] == [2.0, 2.0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(graphs(energies=FINITE_ENERGIES))
+def test_at_least_one_in_a_row(graph):
+    plus = concat(graph, closure(graph))
+    assert {strings for strings in language(walks(graph))} <= set(language(walks(plus, 12)))
+
+
+def test_bad_input_is_refused():
+    graph = Graph.linear([0])
+    for operation in (union, concat):
+        with pytest.raises(GraphError, match="at least one"):
+            operation()
+        with pytest.raises(GraphError, match="graph 1 has energies in torch.float64"):
+            operation(graph, graph.to(torch.float64))
+        with pytest.raises(GraphError, match="symbol tables"):
+            operation(graph.with_symbols(Symbols("a")), graph.with_symbols(Symbols("b")))
