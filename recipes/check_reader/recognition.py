@@ -81,6 +81,7 @@ class RecognitionTransformer(nn.Module):
         )
         self.norm = ChannelNorm(large)
         self.narrow = nn.Conv2d(large, middle, 1)
+        self.style = nn.Linear(middle, 192)
         self.hidden = nn.Linear(middle * ROWS * BINS + 5, 192)
         self.energies = nn.Linear(192, len(classes))
         self.apply(_initialise)
@@ -105,8 +106,10 @@ class RecognitionTransformer(nn.Module):
         ink, inside = _batch(segmentations)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
             features = self._features(ink, inside)
-        pooled = _pool(features.float(), segmentations)
-        return self.energies(functional.relu(self.hidden(torch.cat([pooled, _geometry(segmentations)], 1))))
+            style = self.style(_image_mean(features, inside))
+            regions = torch.cat([_pool(features.float(), segmentations), _geometry(segmentations)], 1)
+            hidden = self.hidden(regions) + style.index_select(0, _image_of_region(segmentations))
+        return self.energies(functional.relu(hidden.float()))
 
     def _features(self, ink: Tensor, inside: Tensor) -> Tensor:
         """[B, 1, HEIGHT, W] → [B, ROWS, W / STRIDE, C]."""
@@ -153,8 +156,7 @@ def _pool(features: Tensor, segmentations: Sequence[Segmentation]) -> Tensor:
     images, rows, width, channels = features.shape
     sums = functional.pad(features.cumsum(2), (0, 0, 1, 0)).reshape(-1, channels)
     edges = torch.from_numpy(np.concatenate([_bin_edges(segmentation) for segmentation in segmentations]))
-    image = torch.repeat_interleave(torch.tensor([len(segmentation.arcs) for segmentation in segmentations]))
-    line = (image[:, None] * rows + torch.arange(rows)) * (width + 1)
+    line = (_image_of_region(segmentations)[:, None] * rows + torch.arange(rows)) * (width + 1)
     before = edges.floor().clamp(max=width - 1).long()
     place = line[..., None] + before
     share = (edges - before)[..., None]
@@ -166,6 +168,17 @@ def _pool(features: Tensor, segmentations: Sequence[Segmentation]) -> Tensor:
     )
     lengths = (edges[..., 1:] - edges[..., :-1]).unsqueeze(-1)
     return (at_edges.diff(dim=2) / lengths).flatten(1)
+
+
+def _image_mean(features: Tensor, inside: Tensor) -> Tensor:
+    """The mean features of each image, [B, C]: how its writer writes."""
+    within = inside[:, 0, :, ::STRIDE, None]
+    return (features * within).sum((1, 2)) / (within.sum((1, 2)) * ROWS)
+
+
+def _image_of_region(segmentations: Sequence[Segmentation]) -> Tensor:
+    """The number of the image that each region is of, [ΣR]."""
+    return torch.repeat_interleave(torch.tensor([len(segmentation.arcs) for segmentation in segmentations]))
 
 
 def _bin_edges(segmentation: Segmentation) -> np.ndarray:
