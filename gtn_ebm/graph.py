@@ -18,6 +18,14 @@ from gtn_ebm.symbols import EPSILON, Symbols
 Attribute = Tensor | list[Any]
 
 
+def as_array(values: Tensor) -> NDArray[Any]:
+    """The values as kernels take them: float64 from float64, else float32; a copy only where it must be."""
+    values = values.detach().cpu()
+    if values.dtype not in (torch.float32, torch.float64):
+        values = values.float()
+    return values.contiguous().numpy()
+
+
 class Index(NamedTuple):
     """Arcs grouped by state: those of state q are ``arcs[offsets[q]:offsets[q + 1]]`` (both uint32)."""
 
@@ -132,7 +140,7 @@ class Structure:
 
     @cached_property
     def outgoing(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        """``out_index.offsets``, and the destinations of the arcs in that index's order: what recursions need."""
+        """``out_index.offsets``, and the destinations of the arcs in its order: what recursions need."""
         destination = self.destination.view(np.uint32)
         return self.out_index.offsets, destination if self._is_by_source else destination[self.out_index.arcs]
 
@@ -154,13 +162,12 @@ class Structure:
     def _out_by(self, labels: NDArray[np.int32]) -> Index:
         if self._is_by_source and kernels.is_sorted_within(self.source, labels):
             return self.out_index
-        # Two stable counting sorts, the less significant key first; labels too sparse to count are ranked.
-        keys = labels.astype(np.int64) + 1
-        if keys.max() > 4 * len(keys) + 1024:
-            keys = np.unique(keys, return_inverse=True)[1]
-        by_label = kernels.group(keys.astype(np.uint32), int(keys.max()) + 1)[1]
-        offsets, places = kernels.group(self.source[by_label].view(np.uint32), self.states)
-        return Index(offsets, by_label[places])
+        # Labels too sparse to count are ranked.
+        if int(labels.max()) > 4 * len(labels) + 1024:
+            labels = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+        return Index(
+            *kernels.group_by_both(self.source.view(np.uint32), self.states, labels, int(labels.max()))
+        )
 
     @cached_property
     def topological_order(self) -> NDArray[np.uint32]:
@@ -189,19 +196,21 @@ class Structure:
 class Graph:
     """A weighted finite-state acceptor or transducer. Immutable.
 
-    The energy of a path is the sum of its arcs' energies and those of its initial and its final state; lower is better.
+    The energy of a path is the sum of its arcs' energies and those of its initial and final state; lower is
+    better.
 
     Args:
         structure: states, arcs and labels.
         energies: of the arcs, [A], floating; zeros where omitted. Gradients flow through it.
-        initial: energy of starting in each state, [S], +inf where a path cannot; or the states where it may, at energy 0.
-            State 0 where omitted.
+        initial: energy of starting in each state, [S], +inf where a path cannot; or the states where it may,
+            at energy 0. State 0 where omitted.
         final: the same for ending. The last state where omitted.
-        attributes: what else each arc carries, by name: a tensor whose first dimension is A, or a list of length A.
-            Operations carry attributes over to the arcs of their result.
-        input_symbols, output_symbols: names of the labels, used by pictures and text files. The output's are the
-            input's where omitted in an acceptor.
-        arc_maps: set by operations: for each operand, the arc of it that each arc stems from, [A] int32, −1 for none.
+        attributes: what else each arc carries, by name: a tensor whose first dimension is A, or a list of
+            length A. Operations carry attributes over to the arcs of their result.
+        input_symbols, output_symbols: names of the labels, used by pictures and text files. The output's are
+            the input's where omitted in an acceptor.
+        arc_maps: set by operations: for each operand, the arc of it that each arc stems from, [A] int32, −1
+            for none.
 
     Raises:
         GraphError: a shape or dtype that does not fit.
@@ -268,7 +277,8 @@ class Graph:
         energies: Tensor | None = None,
         **names: Any,
     ) -> Graph:
-        """The graph of one path, with the given labels [L] in a row (LeCun's "path selector" of a desired answer).
+        """The graph of one path, with the given labels [L] in a row: LeCun's "path selector" of a desired
+        answer.
 
         >>> Graph.linear([2, 0, 1])
         Graph(4 states, 3 arcs, acceptor)
@@ -320,16 +330,16 @@ class Graph:
         return self.energies.dtype
 
     def _replace(self, **changes: Any) -> Graph:
-        fields = dict(
-            structure=self.structure,
-            energies=self.energies,
-            initial=self.initial,
-            final=self.final,
-            attributes=self.attributes,
-            input_symbols=self.input_symbols,
-            output_symbols=self.output_symbols,
-            arc_maps=self.arc_maps,
-        )
+        fields = {
+            "structure": self.structure,
+            "energies": self.energies,
+            "initial": self.initial,
+            "final": self.final,
+            "attributes": self.attributes,
+            "input_symbols": self.input_symbols,
+            "output_symbols": self.output_symbols,
+            "arc_maps": self.arc_maps,
+        }
         return Graph(**{**fields, **changes})
 
     def with_energies(
@@ -347,7 +357,7 @@ class Graph:
         return self._replace(attributes={**self.attributes, **attributes})
 
     def with_symbols(self, input_symbols: Symbols | None, output_symbols: Symbols | None = None) -> Graph:
-        """The same graph with other names for its labels; an acceptor's output takes the input's where omitted."""
+        """The same graph with other names for its labels; an acceptor's output takes the input's."""
         return self._replace(input_symbols=input_symbols, output_symbols=output_symbols)
 
     def to(self, *target: Any) -> Graph:
@@ -379,6 +389,15 @@ class Graph:
         from gtn_ebm.draw import svg
 
         return svg(self)
+
+
+def check_one_dtype(graphs: Sequence[Graph]) -> None:
+    """Raises GraphError where the energies of the graphs are of different dtypes."""
+    for k, graph in enumerate(graphs):
+        if graph.dtype != graphs[0].dtype:
+            raise GraphError(
+                f"graph {k} has energies in {graph.dtype}, graph 0 in {graphs[0].dtype}; convert with .to()"
+            )
 
 
 class GraphBuilder:
@@ -448,7 +467,7 @@ class GraphBuilder:
         return symbols.label(label)
 
     def graph(self) -> Graph:
-        """The graph of all states and arcs added so far; an attribute that only some arcs have is None on the others."""
+        """The graph of all states and arcs so far; an attribute is None on arcs that were not given it."""
         source, destination, read, written, energies = (
             zip(*self._arcs, strict=True) if self._arcs else [()] * 5
         )

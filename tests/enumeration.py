@@ -65,7 +65,7 @@ def language(found: Sequence[Walk]) -> Weighted:
 
 
 def same_language(ours: Weighted, theirs: Weighted) -> bool:
-    """Whether two languages have the same paths: none twice, none lost, each of the same energy up to rounding."""
+    """Whether two languages have the same paths: none twice, none lost, energies equal up to rounding."""
     return ours.keys() == theirs.keys() and all(
         len(ours[strings]) == len(theirs[strings]) and np.allclose(ours[strings], theirs[strings], atol=1e-9)
         for strings in ours
@@ -111,8 +111,8 @@ def graphs(
     most_arcs: int = 8,
     dtype: torch.dtype = torch.float64,
 ) -> Graph:
-    """Random graphs: several or no initial and final states, epsilons on either side, dead states, parallel arcs,
-    energies of +inf, a single state, no state at all."""
+    """Random graphs: several or no initial and final states, epsilons on either side, dead states, parallel
+    arcs, energies of +inf, a single state, no state at all."""
     states = draw(st.integers(0, most_states))
     # An acyclic graph's arcs lead up in a random numbering of the states, so that their order tells nothing.
     numbers = draw(st.permutations(range(states)))

@@ -68,7 +68,7 @@ def test_topological_order_puts_sources_first():
 def test_a_cycle_is_told():
     structure = Structure([0, 1, 2, 3], [1, 2, 1, 0], [0] * 4)
     assert not structure.is_acyclic
-    with pytest.raises(CycleError, match="state [12] lies on a cycle"):
+    with pytest.raises(CycleError, match=r"state [12] lies on a cycle"):
         _ = structure.topological_order
 
 
@@ -101,7 +101,7 @@ def test_shapes_and_dtypes_must_fit():
         Graph(structure, torch.zeros(1, dtype=torch.int64))
     with pytest.raises(GraphError, match="initial must hold an energy for each of 2 states"):
         Graph(structure, torch.zeros(1), initial=torch.zeros(3))
-    with pytest.raises(GraphError, match="final must hold .* in torch.float32, not .* torch.float64"):
+    with pytest.raises(GraphError, match=r"final must hold .* in torch\.float32, not .* torch\.float64"):
         Graph(structure, torch.zeros(1), final=torch.zeros(2, dtype=torch.float64))
     with pytest.raises(GraphError, match="attribute 'frame' has 2 entries for 1 arcs"):
         Graph(structure, attributes={"frame": [1, 2]})

@@ -46,6 +46,24 @@ def test_items_run_side_by_side(two_threads):
     parallel_map(lambda _: meeting.wait(), range(2))
 
 
+def test_a_call_from_within_ends(two_threads):
+    def inner(item: int) -> list[int]:
+        return parallel_map(lambda other: item * other, range(3))
+
+    assert parallel_map(inner, range(4)) == [[0, item, 2 * item] for item in range(4)]
+
+
+def test_no_grad_holds_for_a_whole_batch(two_threads):
+    graphs = lattices(4)
+    for graph in graphs:
+        graph.energies.requires_grad_()
+    with torch.no_grad():
+        composed = compose(graphs, graphs)
+        assert not any(graph.energies.requires_grad for graph in composed)
+        assert not free_energy(composed).requires_grad
+    assert all(graph.energies.requires_grad for graph in compose(graphs, graphs))
+
+
 def test_an_error_reaches_the_caller(two_threads):
     with pytest.raises(ZeroDivisionError):
         parallel_map(lambda item: 1 / item, [1, 0, 2])

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.inference.arrays import as_array, check_one_dtype
+from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.inference.least_energy import minimum_energy
 from gtn_ebm.kernels import lattice
 from gtn_ebm.parallel import parallel_map
@@ -141,7 +140,8 @@ class _FreeEnergies(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         parts = ctx.saved_tensors
-        # The posteriors found on the way forward are the gradient; only a second derivative needs them as a function.
+        # The posteriors found on the way forward are the gradient; only a second derivative needs them as a
+        # function.
         if torch.is_grad_enabled():
             posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts)
         else:
@@ -177,7 +177,8 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         parts = ctx.saved_tensors
-        # The matrix of second derivatives of F is symmetric: its product with a vector is a derivative along it.
+        # The matrix of second derivatives of F is symmetric: its product with a vector is a derivative along
+        # it.
         along = parallel_map(
             lambda item: _Sums(item[0], ctx.beta, *item[1]).posteriors_along(
                 *(as_array(grad.double()) for grad in item[2])
@@ -213,9 +214,9 @@ def _check_beta(beta: float) -> None:
 def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """F_β = −(1/β) log Σ_paths exp(−β E(path)): the forward scorer of LeCun et al. 1998.
 
-    β = ∞ gives the minimum energy. +inf where there is no path (with a gradient of 0). The derivative in an arc's energy
-    is the arc's posterior; first and second derivatives flow through torch. The sums are carried in float64, scaled so that
-    they neither underflow nor overflow, whatever the dtype of the energies.
+    β = ∞ gives the minimum energy. +inf where there is no path (with a gradient of 0). The derivative in an
+    arc's energy is the arc's posterior; first and second derivatives flow through torch. The sums are carried
+    in float64, scaled so that they neither underflow nor overflow, whatever the dtype of the energies.
 
     Args:
         graphs: one acyclic graph, or a list of them.

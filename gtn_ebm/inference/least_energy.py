@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph
-from gtn_ebm.inference.arrays import as_array, check_one_dtype
+from gtn_ebm.graph import Graph, as_array, check_one_dtype
 from gtn_ebm.kernels import lattice
 from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
@@ -23,7 +22,8 @@ class Path(NamedTuple):
 
     Attributes:
         arcs: its arcs, first to last, [L] int64.
-        energy: the sum of its arcs', its initial and its final energy; a scalar, differentiable in each of them.
+        energy: the sum of its arcs', its initial and its final energy; a scalar, differentiable in each of
+            them.
         input_labels, output_labels: read and written along it, epsilons left out.
     """
 
@@ -37,7 +37,7 @@ class Path(NamedTuple):
 def best_path(graphs: Graph) -> Path | None: ...
 @overload
 def best_path(graphs: Sequence[Graph]) -> list[Path | None]: ...
-def best_path(graphs: Graph | Sequence[Graph]) -> Path | None | list[Path | None]:
+def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | None:
     """The path of least energy of each graph, or None where no path has a finite energy.
 
     Args:
@@ -48,8 +48,8 @@ def best_path(graphs: Graph | Sequence[Graph]) -> Path | None | list[Path | None
         GraphError: an energy that is NaN or −inf.
 
     >>> from gtn_ebm import Structure
-    >>> best_path(Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.tensor([3.0, 1.0, 2.0]))).input_labels
-    [1, 2]
+    >>> best_path(Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.tensor([3.0, 1.0,
+    2.0]))).input_labels [1, 2]
     """
     if isinstance(graphs, Graph):
         return best_path([graphs])[0]

@@ -1,17 +1,18 @@
-"""Composition of two transducers with the sequencing epsilon filter (Allauzen, Riley, Schalkwyk 2009, as in OpenFst).
+"""Composition of two transducers with the sequencing epsilon filter (Allauzen, Riley, Schalkwyk 2009).
 
-A composed state is (state of the first, state of the second, filter state). Moves, and the filter state they lead to:
+A composed state is (state of the first, state of the second, filter state). Moves, and the filter state they
+lead to:
 
     both on a real label                  from 0, 1   to 0
     the first alone, on output epsilon    from 0      to 0
     the second alone, on input epsilon    from 0, 1   to 1
 
-so that between two real labels the first's epsilons come before the second's, and each pair of matching paths makes
-exactly one composed path. Where the first has no epsilon to take, the last move leads to 0 instead, which saves states;
-where it has nothing but epsilons, that move leads nowhere and is not made.
+so that between two real labels the first's epsilons come before the second's, and each pair of matching paths
+makes exactly one composed path. Where the first has no epsilon to take, the last move leads to 0 instead,
+which saves states; where it has nothing but epsilons, that move leads nowhere and is not made.
 
-Breadth first, states found through a hash table of open addressing. Nothing is allocated while searching: ``expand``
-returns when an array is full, the caller grows it and calls again.
+Breadth first, states found through a hash table of open addressing. Nothing is allocated while searching:
+``expand`` returns when an array is full, the caller grows it and calls again.
 """
 
 import numpy as np
@@ -19,13 +20,19 @@ from numba import njit
 
 DONE, STATES_FULL, ARCS_FULL = 0, 1, 2
 EMPTY = -1
+EPSILON = -1
+
+
+# To the next cache line, and one place on in it: odd, so that all places of the table are tried in the end.
+NEXT = np.int64(17)
 
 
 @njit(inline="always")
 def _slot(key, mask):
     # Sixteen neighbouring keys share a cache line: states found one after the other have neighbouring keys.
     block = (key >> np.int64(4)) * np.int64(-7046029254386353131)
-    return (((block >> np.int64(32)) << np.int64(4)) | (key & np.int64(15))) & mask
+    line = block >> np.int64(32)
+    return ((line << np.int64(4)) | ((key + (block >> np.int64(60))) & np.int64(15))) & mask
 
 
 @njit(nogil=True, cache=True)
@@ -35,7 +42,7 @@ def fill_table(keys, count, table):
     for state in range(count):
         slot = _slot(keys[state], mask)
         while table[slot] != EMPTY:
-            slot = (slot + 1) & mask
+            slot = (slot + NEXT) & mask
         table[slot] = state
 
 
@@ -51,12 +58,12 @@ def _find(key, keys, table, mask, states):
             return states, states + 1
         if keys[state] == key:
             return np.int64(state), states
-        slot = (slot + 1) & mask
+        slot = (slot + NEXT) & mask
 
 
 @njit(inline="always")
 def _after(labels, start, stop, wanted):
-    """The first place in ``labels[start:stop]``, which is sorted, whose label is greater than ``wanted``; by leaps."""
+    """The first place in ``labels[start:stop]``, sorted, whose label is greater than ``wanted``; by leaps."""
     step = 1
     low = start
     high = start
@@ -79,11 +86,13 @@ def expand(
     offsets1, labels1, next1, final1, offsets2, labels2, next2,
     keys, table, source, destination, place1, place2, progress,
 ):  # fmt: skip
-    """Expands composed states until all are done or an array may get full; returns DONE, STATES_FULL or ARCS_FULL.
+    """Expands composed states until all are done or an array may get full; returns DONE, STATES_FULL or
+    ARCS_FULL.
 
-    The arcs of both graphs are sorted by state and then by the label to match (epsilon, −1, first); ``offsets`` index
-    them by state. A key is (filter · states1 + q1) · states2 + q2. ``place1`` and ``place2`` receive the places of the two
-    arcs in that sorting, −1 where that graph stays. ``progress`` holds (states, arcs, states expanded).
+    The arcs of both graphs are sorted by state and then by the label to match (epsilon, −1, first);
+    ``offsets`` index them by state. A key is (filter · states1 + q1) · states2 + q2. ``place1`` and
+    ``place2`` receive the places of the two arcs in that sorting, −1 where that graph stays. ``progress``
+    holds (states, arcs, states expanded).
     """
     states1, states2 = np.int64(len(offsets1) - 1), np.int64(len(offsets2) - 1)
     pairs = states1 * states2
@@ -102,7 +111,9 @@ def expand(
         # A state is expanded whole or, when an array fills up, taken up anew.
         first_arc = arcs
         wanted = i - start1 + j - start2
-        status = ARCS_FULL if arcs + wanted > len(source) else STATES_FULL if states + wanted > len(keys) else DONE
+        status = (
+            ARCS_FULL if arcs + wanted > len(source) else STATES_FULL if states + wanted > len(keys) else DONE
+        )
         if status != DONE:
             break
         if not filtered:
@@ -130,7 +141,13 @@ def expand(
             while stop2 < end2 and labels2[stop2] == label:
                 stop2 += 1
             wanted = (stop1 - i) * (stop2 - j)
-            status = ARCS_FULL if arcs + wanted > len(source) else STATES_FULL if states + wanted > len(keys) else DONE
+            status = (
+                ARCS_FULL
+                if arcs + wanted > len(source)
+                else STATES_FULL
+                if states + wanted > len(keys)
+                else DONE
+            )
             if status != DONE:
                 break
             for a in range(i, stop1):
@@ -149,23 +166,21 @@ def expand(
 
 
 @njit(nogil=True, cache=True)
-def pairs_of(keys, states1, states2):
-    """The state of the first and of the second graph, and whether in filter state 0, of each key."""
-    count = len(keys)
-    first, second = np.empty(count, np.int32), np.empty(count, np.int32)
-    unfiltered = np.empty(count, np.bool_)
-    pairs = np.int64(states1) * np.int64(states2)
-    for state in range(count):
-        unfiltered[state] = keys[state] < pairs
-        pair = keys[state] if unfiltered[state] else keys[state] - pairs
-        first[state] = pair // states2
-        second[state] = pair - first[state] * np.int64(states2)
-    return first, second, unfiltered
+def finals(keys, final1, final2):
+    """Which of the composed states (boolean) are final."""
+    result = np.empty(len(keys), np.bool_)
+    states1, states2 = np.int64(len(final1)), np.int64(len(final2))
+    for state in range(len(keys)):
+        key = keys[state]
+        row = key // states2
+        result[state] = final1[row if row < states1 else row - states1] and final2[key - row * states2]
+    return result
 
 
 @njit(nogil=True, cache=True)
 def reaching(source, destination, final):
-    """The states (boolean) from which a final one is reached, and whether that is sure; arcs sorted by source.
+    """The states (boolean) from which a final one is reached, and whether that is sure; arcs sorted by
+    source.
 
     One sweep back over the arcs, which is sure where all arcs but loops lead to greater states.
     """
@@ -179,19 +194,31 @@ def reaching(source, destination, final):
 
 
 @njit(nogil=True, cache=True)
-def keep(kept, keys, source, destination, place1, place2, order1, order2, inputs1, outputs2):
-    """Drops the states not ``kept`` and the arcs to them, in place, and turns places into arcs.
-
-    Returns the numbers of states and arcs left, and the input and output labels of these arcs. ``order1`` and ``order2``
-    are empty where the arcs were in order already.
-    """
+def kept_states(kept, keys, states1, states2):
+    """The number in the result of each state; of those kept, both graphs' states and whether filtered."""
+    states1, states2 = np.int64(states1), np.int64(states2)
     number = np.empty(len(keys), np.uint32)
+    first, second = np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
+    filtered = np.empty(len(keys), np.bool_)
     states = 0
     for state in range(len(keys)):
         number[state] = states
         if kept[state]:
-            keys[states] = keys[state]
+            row = keys[state] // states2
+            filtered[states] = row >= states1
+            first[states] = row - states1 if row >= states1 else row
+            second[states] = keys[state] - row * states2
             states += 1
+    return number, first[:states], second[:states], filtered[:states]
+
+
+@njit(nogil=True, cache=True)
+def keep_arcs(kept, number, source, destination, place1, place2, order1, order2, inputs1, outputs2):
+    """Drops, in place, the arcs to states not ``kept``, renumbers their states, and turns places into arcs.
+
+    Returns the input and output labels of the arcs left. ``order1`` and ``order2`` are empty where places are
+    arcs.
+    """
     inputs, outputs = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
     arcs = 0
     for arc in range(len(source)):
@@ -204,7 +231,7 @@ def keep(kept, keys, source, destination, place1, place2, order1, order2, inputs
             source[arcs] = number[source[arc]]
             destination[arcs] = number[destination[arc]]
             place1[arcs], place2[arcs] = a, b
-            inputs[arcs] = inputs1[a] if a >= 0 else EMPTY
-            outputs[arcs] = outputs2[b] if b >= 0 else EMPTY
+            inputs[arcs] = inputs1[a] if a >= 0 else EPSILON
+            outputs[arcs] = outputs2[b] if b >= 0 else EPSILON
             arcs += 1
-    return states, inputs[:arcs], outputs[:arcs]
+    return inputs[:arcs], outputs[:arcs]

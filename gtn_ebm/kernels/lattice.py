@@ -1,11 +1,13 @@
-"""Recursions over the states of an acyclic graph in topological order: sums over paths, least paths, and derivatives.
+"""Recursions over the states of an acyclic graph in topological order: sums over paths, least paths,
+derivatives.
 
 Arcs come grouped by the state they leave: those of state u are ``offsets[u]`` to ``offsets[u + 1]``.
 
-A sum of weights exp(−βE) is carried as value · 2^(256 · digit), both float64, so that it neither underflows nor overflows.
-Neighbouring sums almost always share their digit, which leaves a multiplication and an addition for an arc: no exponential
-or logarithm is taken inside the recursions. A normalised value is within 2^±128, a weight within 2^±384, and so the
-product of two sums, a weight and the total's inverse is within 2^±768, which a float64 holds.
+A sum of weights exp(−βE) is carried as value · 2^(256 · digit), both float64, so that it neither underflows
+nor overflows. Neighbouring sums almost always share their digit, which leaves a multiplication and an
+addition for an arc: no exponential or logarithm is taken inside the recursions. A normalised value is within
+2^±128, a weight within 2^±384, and so the product of two sums, a weight and the total's inverse is within
+2^±768, which a float64 holds.
 """
 
 import numpy as np
@@ -226,11 +228,11 @@ def means(
 
 @njit(nogil=True, cache=True)
 def least(order, offsets, destination, energy, initial, final):
-    """The path of least energy: its first state or −1 where there is none, and the best arc on from each state or −1."""
+    """The path of least energy: its first state, and the best arc on from each state; −1 for none."""
     states = len(order)
     to_go = np.empty(states, np.float64)
     best_arc = np.empty(states, np.int64)
-    first = -1
+    first = np.int64(-1)
     least_total = np.inf
     for position in range(states):
         u = order[states - 1 - position]

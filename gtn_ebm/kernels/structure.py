@@ -1,4 +1,4 @@
-"""Order and reachability: grouping arcs by state, topological order, and the states that lie on a whole path."""
+"""Order and reachability: grouping arcs by state, topological order, states that others lead to."""
 
 import numpy as np
 from numba import njit
@@ -6,7 +6,7 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def group(keys, groups):
-    """Counting sort: ``offsets[k]:offsets[k + 1]`` are the places in ``order`` of the items whose key is k, in order."""
+    """Counting sort: the items of key k are ``order[offsets[k]:offsets[k + 1]]``, in the order they had."""
     offsets = np.zeros(groups + 1, np.uint32)
     for key in keys:
         offsets[key + 1] += np.uint32(1)
@@ -18,6 +18,32 @@ def group(keys, groups):
         key = keys[item]
         order[place[key]] = item
         place[key] += np.uint32(1)
+    return offsets, order
+
+
+@njit(nogil=True, cache=True)
+def group_by_both(keys, groups, labels, largest_label):
+    """``group``, the items of one key ordered by label, −1 to ``largest_label``, and then as they were."""
+    next_label = np.zeros(largest_label + 3, np.uint32)
+    for label in labels:
+        next_label[label + 2] += np.uint32(1)
+    for k in range(largest_label + 2):
+        next_label[k + 1] += next_label[k]
+    by_label = np.empty(len(keys), np.uint32)
+    for item in range(len(keys)):
+        place = next_label[labels[item] + 1]
+        by_label[place] = item
+        next_label[labels[item] + 1] = place + np.uint32(1)
+    offsets = np.zeros(groups + 1, np.uint32)
+    for key in keys:
+        offsets[key + 1] += np.uint32(1)
+    for k in range(groups):
+        offsets[k + 1] += offsets[k]
+    place_of = offsets[:-1].copy()
+    order = np.empty(len(keys), np.uint32)
+    for chosen in by_label:
+        order[place_of[keys[chosen]]] = chosen
+        place_of[keys[chosen]] += np.uint32(1)
     return offsets, order
 
 
@@ -34,7 +60,7 @@ def offsets(keys, groups):
 
 @njit(nogil=True, cache=True)
 def is_sorted_within(keys, labels):
-    """Whether, among items of one key, no label is smaller than the one before; items of one key stand together."""
+    """Whether no label is smaller than the one before of the same key; items of one key stand together."""
     falls = 0
     for place in range(1, len(keys)):
         falls += (keys[place] == keys[place - 1]) & (labels[place] < labels[place - 1])
@@ -44,7 +70,7 @@ def is_sorted_within(keys, labels):
 @njit(nogil=True, cache=True)
 def is_sorted(keys):
     """Whether no key is smaller than the one before."""
-    falls = 0
+    falls = np.int64(0)
     for place in range(1, len(keys)):
         falls += keys[place] < keys[place - 1]
     return falls == 0
@@ -52,7 +78,7 @@ def is_sorted(keys):
 
 @njit(nogil=True, cache=True)
 def topological_order(offsets, destination):
-    """Kahn's algorithm; shorter than the number of states where there is a cycle. The arcs are grouped by source."""
+    """Kahn's algorithm on arcs grouped by source; shorter than the states where there is a cycle."""
     states = len(offsets) - 1
     downwards = 0
     for state in range(states):
@@ -86,7 +112,8 @@ def topological_order(offsets, destination):
 def state_on_cycle(source, in_offsets, in_arcs, ordered):
     """A state on a cycle, given the states (boolean) that a topological order could take in.
 
-    A state left out of the order has an arc from another left out; walking such arcs backwards must come round.
+    A state left out of the order has an arc from another left out; walking such arcs backwards must come
+    round.
     """
     states = len(in_offsets) - 1
     seen = np.zeros(states, np.bool_)

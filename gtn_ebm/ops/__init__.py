@@ -1,4 +1,4 @@
-"""Graph → graph. The structure and the arc maps are worked out in integers; energies and attributes follow the maps."""
+"""Graph → graph. Structures and arc maps are worked out in integers; energies and attributes follow."""
 
 from gtn_ebm.ops.composition import compose, intersect
 from gtn_ebm.ops.connection import connect

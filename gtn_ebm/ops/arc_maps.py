@@ -1,6 +1,7 @@
-"""How energies and attributes follow an arc map to the arcs of a result.
+"""How energies, attributes and whole graphs follow an arc map to the arcs of a result.
 
-A map holds, for each arc (or state) of the result, the arc (or state) of the operand it stems from, −1 for none.
+A map holds, for each arc (or state) of the result, the arc (or state) of the operand it stems from, −1 for
+none.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Attribute, Graph
+from gtn_ebm.graph import Attribute, Graph, Structure
 
 Map = NDArray[np.int32]
+
+
+def select(values: Tensor, chosen: Map) -> Tensor:
+    """``values[chosen]``, differentiable; no −1 in ``chosen``."""
+    return values.index_select(0, torch.from_numpy(chosen).to(values.device))
 
 
 def gather(energies: Tensor, chosen: Map) -> Tensor:
     """``energies[chosen]``, differentiable, and 0 where ``chosen`` is −1."""
     if len(chosen) and chosen.min() < 0:
         energies = torch.cat([energies, energies.new_zeros(1)])
-        chosen = np.where(chosen < 0, len(energies) - 1, chosen).astype(np.int32)
-    return energies.index_select(0, torch.from_numpy(chosen).to(energies.device))
+        chosen = np.where(chosen < 0, np.int32(len(energies) - 1), chosen)
+    return select(energies, chosen)
 
 
 def _fill(values: Tensor) -> float | int | bool:
@@ -62,7 +68,8 @@ def carry_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, 
 
 
 def stack_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, Attribute]:
-    """The attributes of operands whose arcs stand side by side in the result: each arc's own, wherever it comes from.
+    """The attributes of operands whose arcs stand side by side in the result: each arc's own, wherever it
+    comes from.
 
     An attribute of the same name must be of the same kind in all graphs that have it.
     """
@@ -84,3 +91,26 @@ def stack_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, 
             else:
                 raise GraphError(f"the arc attribute {name!r} is of different kinds in the graphs")
     return result
+
+
+def restricted(graph: Graph, arcs: Map, states: NDArray[np.int32]) -> Graph:
+    """The graph of these arcs and states, in the given order; no arc may touch another state."""
+    number = np.full(graph.states, -1, np.int32)
+    number[states] = np.arange(len(states), dtype=np.int32)
+    input_labels = graph.input_labels[arcs]
+    return Graph(
+        Structure.of_valid(
+            number[graph.source[arcs]],
+            number[graph.destination[arcs]],
+            input_labels,
+            input_labels if graph.is_acceptor else graph.output_labels[arcs],
+            len(states),
+        ),
+        select(graph.energies, arcs),
+        select(graph.initial, states),
+        select(graph.final, states),
+        attributes=carry_attributes((graph,), (arcs,)),
+        input_symbols=graph.input_symbols,
+        output_symbols=graph.output_symbols,
+        arc_maps=(arcs,),
+    )

@@ -8,13 +8,12 @@ from typing import NamedTuple, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Index, Structure
+from gtn_ebm.graph import Graph, Index, Structure, as_array
 from gtn_ebm.kernels import composition as kernels
 from gtn_ebm.kernels.structure import group, reachable
-from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather
+from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather, select
 from gtn_ebm.parallel import parallel_map
 
 
@@ -25,26 +24,27 @@ def compose(first: Sequence[Graph], second: Graph | Sequence[Graph]) -> list[Gra
 @overload
 def compose(first: Graph, second: Sequence[Graph]) -> list[Graph]: ...
 def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> Graph | list[Graph]:
-    """The transducer that reads what ``first`` reads and writes what ``second`` writes of what ``first`` wrote.
+    """The transducer that reads what ``first`` reads and writes what ``second`` writes of what ``first``
+    wrote.
 
-    Each pair of a path of ``first`` and a path of ``second`` whose labels match (output with input, epsilons left out)
-    makes exactly one path, of the sum of their energies, so that sums over paths are right with epsilons on either side.
-    Only states on a whole path are kept.
+    Each pair of a path of ``first`` and a path of ``second`` whose labels match (output with input, epsilons
+    left out) makes exactly one path, of the sum of their energies, so that sums over paths are right with
+    epsilons on either side. Only states on a whole path are kept.
 
     Args:
-        first, second: graphs, any number of initial and final states, cycles and epsilons allowed. Where either is a list,
-            so is the result; a graph beside a list is composed with each of the list.
+        first, second: graphs, any number of initial and final states, cycles and epsilons allowed. Where
+            either is a list, so is the result; a graph beside a list is composed with each of the list.
 
     Returns:
         A graph with ``arc_maps`` (arcs of first, arcs of second) and the attributes of both.
 
     Raises:
-        GraphError: lists of different lengths, different dtypes, the symbol tables between the two differ, or both have an
-            arc attribute of the same name.
+        GraphError: lists of different lengths, different dtypes, the symbol tables between the two differ, or
+            both have an arc attribute of the same name.
 
-    Source: Allauzen, Riley, Schalkwyk, "A generalized composition algorithm for weighted finite-state transducers"
-    (2009): the sequencing epsilon filter. Time and memory grow with the states and arcs reached, not with the
-    product of the sizes.
+    Source: Allauzen, Riley, Schalkwyk, "A generalized composition algorithm for weighted finite-state
+    transducers" (2009): the sequencing epsilon filter. Time and memory grow with the states and arcs reached,
+    not with the product of the sizes.
 
     >>> ab = Graph(Structure([0], [1], [0], [1]), torch.tensor([1.0]))
     >>> bc = Graph(Structure([0], [1], [1], [2]), torch.tensor([0.5]))
@@ -67,7 +67,8 @@ def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> 
 
 
 def intersect(first: Graph, second: Graph) -> Graph:
-    """The acceptor of the strings that both accept; each energy is the sum of theirs. As ``compose`` otherwise.
+    """The acceptor of the strings that both accept; each energy is the sum of theirs. As ``compose``
+    otherwise.
 
     Raises:
         GraphError: either is a transducer; as ``compose``.
@@ -75,26 +76,26 @@ def intersect(first: Graph, second: Graph) -> Graph:
     for graph, which in ((first, "first"), (second, "second")):
         if not graph.is_acceptor:
             raise GraphError(
-                f"intersect needs acceptors, but the {which} graph is a transducer; project it, or use compose"
+                f"intersect needs acceptors, but the {which} graph is a transducer; project it or compose"
             )
     return compose(first, second)
 
 
 class _Composed(NamedTuple):
-    """Composed arcs and states in integers."""
+    """What a search finds: the structure, and the arcs and states of both operands that its own stand for."""
 
     structure: Structure
     arcs1: Map
     arcs2: Map
     states1: Map
     states2: Map
-    unfiltered: NDArray[np.bool_]
+    filtered: NDArray[np.bool_]
 
 
 def _check(first: Graph, second: Graph) -> None:
     if first.dtype != second.dtype:
         raise GraphError(
-            f"cannot compose energies in {first.dtype} with energies in {second.dtype}; convert one with .to()"
+            f"cannot compose energies in {first.dtype} with energies in {second.dtype}; convert with .to()"
         )
     between = first.output_symbols, second.input_symbols
     if None not in between and between[0] != between[1]:
@@ -103,16 +104,16 @@ def _check(first: Graph, second: Graph) -> None:
 
 def _weighted(first: Graph, second: Graph, composed: _Composed) -> Graph:
     """The composed structure with the operands' energies and attributes on it."""
-    structure, arcs1, arcs2, states1, states2, unfiltered = composed
-    initial = gather(first.initial, states1) + gather(second.initial, states2)
-    if not unfiltered.all():
+    structure, arcs1, arcs2, states1, states2, filtered = composed
+    initial = select(first.initial, states1) + select(second.initial, states2)
+    if filtered.any():
         # A path starts in filter state 0 and may end in any.
-        initial = torch.where(torch.from_numpy(unfiltered).to(initial.device), initial, torch.inf)
+        initial = initial.masked_fill(torch.from_numpy(filtered).to(initial.device), torch.inf)
     return Graph(
         structure,
         gather(first.energies, arcs1) + gather(second.energies, arcs2),
         initial,
-        gather(first.final, states1) + gather(second.final, states2),
+        select(first.final, states1) + select(second.final, states2),
         attributes=carry_attributes((first, second), (arcs1, arcs2)),
         input_symbols=first.input_symbols,
         output_symbols=second.output_symbols,
@@ -124,48 +125,44 @@ def _search(first: Graph, second: Graph) -> _Composed:
     structure1, structure2 = first.structure, second.structure
     by_label1, order1 = _by_label(structure1, structure1.output_labels, structure1.out_by_output)
     by_label2, order2 = _by_label(structure2, structure2.input_labels, structure2.out_by_input)
-    initial1, final1, initial2, final2 = map(_finite, (first.initial, first.final, second.initial, second.final))
+    initial1, final1, initial2, final2 = (
+        np.isfinite(as_array(part)) for part in (first.initial, first.final, second.initial, second.final)
+    )
     starts = np.flatnonzero(initial1)[:, None] * second.states + np.flatnonzero(initial2)
-    operands = *by_label1, final1, *by_label2
-    keys, arcs = _expand(operands, starts.ravel(), first.arcs + second.arcs)
+    keys, arcs = _expand((*by_label1, final1, *by_label2), starts.ravel(), first.arcs + second.arcs)
     source, destination, arcs1, arcs2 = arcs
-    states1, states2, _ = kernels.pairs_of(keys, first.states, second.states)
-    final = final1[states1] & final2[states2]
+    final = kernels.finals(keys, final1, final2)
     kept, sure = kernels.reaching(source, destination, final)
     if not sure:
         kept = reachable(source, *group(destination, len(keys)), final)
-    states, inputs, outputs = kernels.keep(
-        kept, keys, *arcs, order1, order2, first.input_labels, second.output_labels
+    number, *of_states = kernels.kept_states(kept, keys, first.states, second.states)
+    inputs, outputs = kernels.keep_arcs(
+        kept, number, *arcs, order1, order2, first.input_labels, second.output_labels
     )
-    is_acceptor = first.is_acceptor and second.is_acceptor
     structure = Structure.of_valid(
         source[: len(inputs)].view(np.int32),
         destination[: len(inputs)].view(np.int32),
         inputs,
-        inputs if is_acceptor else outputs,
-        states,
+        inputs if first.is_acceptor and second.is_acceptor else outputs,
+        states=len(of_states[0]),
     )
-    of_states = kernels.pairs_of(keys[:states], first.states, second.states)
     return _Composed(structure, arcs1[: len(inputs)], arcs2[: len(inputs)], *of_states)
 
 
-def _by_label(structure: Structure, labels: NDArray[np.int32], index: Index) -> tuple[tuple[NDArray, ...], NDArray]:
-    """(offsets, labels, next states) in the index's order, and that order, empty where it is that of the arcs."""
+def _by_label(
+    structure: Structure, labels: NDArray[np.int32], index: Index
+) -> tuple[tuple[NDArray, ...], NDArray]:
+    """(offsets, labels, next states) in the index's order, and that order; empty if it is the arcs'."""
     destination = structure.destination.view(np.uint32)
     if index is structure.out_index and structure.out_order is None:
         return (index.offsets, labels, destination), index.arcs[:0]
     return (index.offsets, labels[index.arcs], destination[index.arcs]), index.arcs
 
 
-def _finite(energies: Tensor) -> NDArray[np.bool_]:
-    finite: NDArray[np.bool_] = torch.isfinite(energies.detach()).cpu().numpy()
-    return finite
-
-
 def _expand(
     operands: tuple[NDArray, ...], starts: NDArray[np.int64], guess: int
 ) -> tuple[NDArray[np.int64], list[NDArray]]:
-    """The keys of all states reached from ``starts`` and the four arrays of arcs, grown as the kernel asks."""
+    """The keys of all states reached from ``starts`` and the arrays of arcs, grown as the kernel asks."""
     keys = np.empty(max(256, guess, 2 * len(starts)), np.int64)
     keys[: len(starts)] = starts
     arcs = [np.empty(max(256, 2 * guess), dtype) for dtype in (np.uint32, np.uint32, np.int32, np.int32)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
+from gtn_ebm.symbols import Symbols
 
 
 def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
@@ -20,22 +21,22 @@ def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
         raise GraphError(f"side must be 'input' or 'output', not {side!r}")
     structure, symbols = graph.structure, graph.input_symbols if side == "input" else graph.output_symbols
     labels = structure.input_labels if side == "input" else structure.output_labels
-    return _relabelled(
-        graph,
-        Structure(structure.source, structure.destination, labels, None, structure.states),
-        symbols,
-        symbols,
-    )
+    projected = Structure.of_valid(structure.source, structure.destination, labels, labels, structure.states)
+    return _relabelled(graph, projected, symbols, symbols)
 
 
 def invert(graph: Graph) -> Graph:
     """The transducer with input and output exchanged."""
     old = graph.structure
-    structure = Structure(old.source, old.destination, old.output_labels, old.input_labels, old.states)
+    structure = Structure.of_valid(
+        old.source, old.destination, old.output_labels, old.input_labels, old.states
+    )
     return _relabelled(graph, structure, graph.output_symbols, graph.input_symbols)
 
 
-def _relabelled(graph, structure, input_symbols, output_symbols) -> Graph:
+def _relabelled(
+    graph: Graph, structure: Structure, input_symbols: Symbols | None, output_symbols: Symbols | None
+) -> Graph:
     return Graph(
         structure,
         graph.energies,

@@ -8,21 +8,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Structure
+from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.ops.arc_maps import Map, stack_attributes
 from gtn_ebm.symbols import EPSILON
 
 
 def union(*graphs: Graph) -> Graph:
-    """The paths of all the graphs, side by side. No state or arc is added, since a graph may have several initial states.
+    """The paths of all the graphs, side by side. No state or arc is added, since a graph may have several
+    initial states.
 
     Raises:
-        GraphError: no graph, different dtypes or symbol tables, or attributes of different kinds under one name.
+        GraphError: no graph, different dtypes or symbol tables, or attributes of different kinds under one
+        name.
     """
     offsets = _check(graphs)
     return _assemble(
         graphs,
-        _NewArcs.none(graphs[0]),
+        _NewArcs(graphs[0].energies),
         torch.cat([graph.initial for graph in graphs]),
         torch.cat([graph.final for graph in graphs]),
         states=int(offsets[-1]),
@@ -32,21 +34,19 @@ def union(*graphs: Graph) -> Graph:
 def concat(*graphs: Graph) -> Graph:
     """Each path is a path of the first graph, then one of the second, and so on.
 
-    Between two graphs stands one state, entered by an epsilon arc from each final state of the one (with its final energy)
-    and left by an epsilon arc to each initial state of the next (with its initial energy).
+    Between two graphs stands one state, entered by an epsilon arc from each final state of the one (with its
+    final energy) and left by an epsilon arc to each initial state of the next (with its initial energy).
 
     Raises:
         GraphError: as ``union``.
     """
     offsets = _check(graphs)
     joints = len(graphs) - 1
-    new = _NewArcs.none(graphs[0])
+    new = _NewArcs(graphs[0].energies)
     for k in range(joints):
         joint = int(offsets[-1]) + k
-        new = new.then(graphs[k].final, lambda states, k=k, joint=joint: (states + offsets[k], joint))
-        new = new.then(
-            graphs[k + 1].initial, lambda states, k=k, joint=joint: (joint, states + offsets[k + 1])
-        )
+        new.leave(joint, int(offsets[k]), graphs[k].final)
+        new.enter(joint, int(offsets[k + 1]), graphs[k + 1].initial)
     nowhere = graphs[0].energies.new_full((int(offsets[-1]) + joints,), torch.inf, requires_grad=False)
     initial = torch.cat([graphs[0].initial, nowhere[graphs[0].states :]])
     final = torch.cat([nowhere[: offsets[-2]], graphs[-1].final, nowhere[offsets[-1] :]])
@@ -56,14 +56,14 @@ def concat(*graphs: Graph) -> Graph:
 def closure(graph: Graph) -> Graph:
     """Kleene star: each path is any number of paths of the graph in a row, none included (with energy 0).
 
-    One state is added, the only initial and final one; epsilon arcs lead from it to each initial state (with its initial
-    energy) and to it from each final state (with its final energy). The result has a cycle. For at least one path in a row
-    take ``concat(graph, closure(graph))``.
+    One state is added, the only initial and final one; epsilon arcs lead from it to each initial state (with
+    its initial energy) and to it from each final state (with its final energy). The result has a cycle. For
+    at least one path in a row take ``concat(graph, closure(graph))``.
     """
     hub = graph.states
-    new = _NewArcs.none(graph)
-    new = new.then(graph.initial, lambda states: (hub, states))
-    new = new.then(graph.final, lambda states: (states, hub))
+    new = _NewArcs(graph.energies)
+    new.enter(hub, 0, graph.initial)
+    new.leave(hub, 0, graph.final)
     ends = graph.energies.new_full((hub + 1,), torch.inf, requires_grad=False)
     ends[hub] = 0.0
     return _assemble((graph,), new, ends, ends, states=hub + 1)
@@ -72,24 +72,26 @@ def closure(graph: Graph) -> Graph:
 class _NewArcs:
     """Epsilon arcs that a construction adds, each with the energy of an initial or final state."""
 
-    def __init__(self, source: NDArray[np.int64], destination: NDArray[np.int64], energies: Tensor):
-        self.source, self.destination, self.energies = source, destination, energies
+    def __init__(self, like: Tensor):
+        self.source = self.destination = np.zeros(0, np.int64)
+        self.energies = like.new_zeros(0)
 
-    @classmethod
-    def none(cls, like: Graph) -> _NewArcs:
-        empty = np.zeros(0, np.int64)
-        return cls(empty, empty, like.energies.new_zeros(0))
+    def enter(self, joint: int, offset: int, initial: Tensor) -> None:
+        """From ``joint`` to each initial state of a graph whose states are moved on by ``offset``."""
+        states = self._add(initial) + offset
+        self.source = np.concatenate([self.source, np.full_like(states, joint)])
+        self.destination = np.concatenate([self.destination, states])
 
-    def then(self, ends: Tensor, arc) -> _NewArcs:
-        """With an arc more for each state whose energy in ``ends`` is finite; ``arc(states)`` gives its two states."""
-        states = np.flatnonzero(torch.isfinite(ends.detach()).cpu().numpy())
-        source, destination = (np.broadcast_to(side, states.shape) for side in arc(states))
-        chosen = ends[torch.from_numpy(states).to(ends.device)]
-        return _NewArcs(
-            np.concatenate([self.source, source]),
-            np.concatenate([self.destination, destination]),
-            torch.cat([self.energies, chosen]),
-        )
+    def leave(self, joint: int, offset: int, final: Tensor) -> None:
+        """From each final state of such a graph to ``joint``."""
+        states = self._add(final) + offset
+        self.source = np.concatenate([self.source, states])
+        self.destination = np.concatenate([self.destination, np.full_like(states, joint)])
+
+    def _add(self, ends: Tensor) -> NDArray[np.int64]:
+        states = np.flatnonzero(np.isfinite(as_array(ends)))
+        self.energies = torch.cat([self.energies, ends[torch.from_numpy(states).to(ends.device)]])
+        return states
 
 
 def _check(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
@@ -97,11 +99,8 @@ def _check(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
     if not graphs:
         raise GraphError("at least one graph is needed")
     first = graphs[0]
+    check_one_dtype(graphs)
     for k, graph in enumerate(graphs):
-        if graph.dtype != first.dtype:
-            raise GraphError(
-                f"graph {k} has energies in {graph.dtype}, graph 0 in {first.dtype}; convert one with .to()"
-            )
         if (graph.input_symbols, graph.output_symbols) != (first.input_symbols, first.output_symbols):
             raise GraphError(f"graph {k} has other symbol tables than graph 0")
     return np.cumsum([0, *(graph.states for graph in graphs)])
@@ -111,17 +110,12 @@ def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: 
     """The graphs side by side, with the new arcs behind all of theirs."""
     offsets = np.cumsum([0, *(graph.states for graph in graphs)])
     epsilons = np.full(len(new.source), EPSILON, np.int32)
+    source = [graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)]
+    destination = [graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)]
     acceptor = all(graph.is_acceptor for graph in graphs)
     structure = Structure(
-        np.concatenate(
-            [*(graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)), new.source]
-        ),
-        np.concatenate(
-            [
-                *(graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)),
-                new.destination,
-            ]
-        ),
+        np.concatenate([*source, new.source]),
+        np.concatenate([*destination, new.destination]),
         np.concatenate([*(graph.input_labels for graph in graphs), epsilons]),
         None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),
         states=states,

@@ -48,7 +48,7 @@ def test_attributes_and_gradients_follow():
 
 
 def test_a_cycle_has_no_order():
-    with pytest.raises(CycleError, match="state [12] lies on a cycle"):
+    with pytest.raises(CycleError, match=r"state [12] lies on a cycle"):
         topological_sort(Graph(Structure([0, 1, 2], [1, 2, 1], [0, 0, 0])))
 
 

@@ -108,7 +108,7 @@ def test_gradients_flow_to_the_ends_of_every_part():
 @given(graphs(energies=FINITE_ENERGIES))
 def test_at_least_one_in_a_row(graph):
     plus = concat(graph, closure(graph))
-    assert {strings for strings in language(walks(graph))} <= set(language(walks(plus, 12)))
+    assert language(walks(graph)).keys() <= language(walks(plus, 12)).keys()
 
 
 def test_bad_input_is_refused():
@@ -116,7 +116,7 @@ def test_bad_input_is_refused():
     for operation in (union, concat):
         with pytest.raises(GraphError, match="at least one"):
             operation()
-        with pytest.raises(GraphError, match="graph 1 has energies in torch.float64"):
+        with pytest.raises(GraphError, match=r"graph 1 has energies in torch\.float64"):
             operation(graph, graph.to(torch.float64))
         with pytest.raises(GraphError, match="symbol tables"):
             operation(graph.with_symbols(Symbols("a")), graph.with_symbols(Symbols("b")))
