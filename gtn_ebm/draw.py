@@ -165,7 +165,7 @@ class _Drawing:
         max_arcs: int = _MAX_ARCS,
     ):
         _check_size(graph, max_arcs)
-        self._graph = graph
+        self._graph = graph.detach()
         self._with_energies = energies
         self._probability = inference.posteriors(graph).arcs.detach().cpu().double() if posteriors else None
         self.pictures: list[_Picture] = []

@@ -386,9 +386,9 @@ class Graph:
         return f"Graph({self.states} states, {self.arcs} arcs, {kind})"
 
     def _repr_svg_(self) -> str:
-        from gtn_ebm.draw import svg
+        from gtn_ebm.draw import preview
 
-        return svg(self)
+        return preview(self)
 
 
 def check_one_dtype(graphs: Sequence[Graph]) -> None:

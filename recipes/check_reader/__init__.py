@@ -1,4 +1,4 @@
-"""Reads handwritten cheque amounts: the graph transformer network of LeCun, Bottou, Bengio and Haffner (1998)."""
+"""Reads handwritten cheque amounts with the graph transformer network of LeCun et al. (1998)."""
 
 from recipes.check_reader.reader import CheckReader, Reading
 

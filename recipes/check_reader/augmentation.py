@@ -16,7 +16,6 @@ def augment(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:
 def _geometry(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:
     """Slant, turn, stretch and another frame, by one affine map and a slow random bend."""
     height, width = image.shape
-    paper = int(np.percentile(image, 75))
     slant, turn = random.normal(0, 0.15), random.normal(0, 0.02)
     scale = np.exp(random.normal(0, 0.1))
     stretch = scale * np.exp(random.normal(0, 0.12))
@@ -35,25 +34,25 @@ def _geometry(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:
         )
         for _ in range(2)
     )
-    return cv2.remap(
+    bent = cv2.remap(
         image,
         (x + slant * y - turn * y + width / 2 + bend_x).astype(np.float32),
         (y + turn * x + height / 2 + bend_y).astype(np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
-        borderValue=paper,
     )
+    return np.asarray(bent, np.uint8)
 
 
 def _pen(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:
     """A broader, finer or softer pen, now and then."""
     kind = random.random()
     if kind < 0.12:
-        return cv2.erode(image, np.ones((2, 2), np.uint8))
+        return np.asarray(cv2.erode(image, np.ones((2, 2), np.uint8)), np.uint8)
     if kind < 0.2:
-        return cv2.dilate(image, np.ones((2, 2), np.uint8))
+        return np.asarray(cv2.dilate(image, np.ones((2, 2), np.uint8)), np.uint8)
     if kind < 0.4:
-        return cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.0))
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.0)), np.uint8)
     return image
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +21,14 @@ MOST_ERRORS = 0.01
 
 
 class Case(NamedTuple):
-    """An image to evaluate on: its name, where it is (or its grey levels), its digits, and their boxes if known."""
+    """An image to evaluate on.
+
+    Attributes:
+        file: its name in the report.
+        image: where it is, or its grey levels, uint8 [h, w].
+        digits: the right answer.
+        boxes: of the digits, left to right, in pixels of the image; None where they are not known.
+    """
 
     file: str
     image: Path | NDArray[np.uint8]
@@ -34,7 +42,11 @@ def string_rate(digits: Sequence[str], truths: Sequence[str]) -> float:
 
 
 def edit_distance(one: str, other: str) -> int:
-    """The least number of characters to insert, delete or replace that makes one of the other (Levenshtein 1966)."""
+    """The fewest characters to insert, delete or replace that make one the other (Levenshtein 1966).
+
+    >>> edit_distance("1200", "1020")
+    2
+    """
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         diagonal, row[0] = row[0], i
@@ -44,20 +56,32 @@ def edit_distance(one: str, other: str) -> int:
 
 
 def choose_threshold(
-    digits: Sequence[str], confidences: Sequence[float], truths: Sequence[str], most_errors: float = MOST_ERRORS
+    digits: Sequence[str],
+    confidences: Sequence[float],
+    truths: Sequence[str],
+    most_errors: float = MOST_ERRORS,
 ) -> float:
-    """The least confidence to accept so that at most ``most_errors`` of all images are accepted and wrong."""
-    wrong = sorted((c for d, c, t in zip(digits, confidences, truths, strict=True) if d != t), reverse=True)
+    """The least confidence to accept so that at most ``most_errors`` of all images are accepted and wrong.
+
+    An empty answer is never accepted. Where even the surest answers must be rejected, a little above 1.
+    """
+    readings = zip(digits, confidences, truths, strict=True)
+    wrong = sorted((sure for answer, sure, truth in readings if answer not in ("", truth)), reverse=True)
     allowed = int(most_errors * len(truths))
-    return float(np.nextafter(wrong[allowed], np.inf)) if len(wrong) > allowed else 0.0
+    return math.nextafter(wrong[allowed], math.inf) if len(wrong) > allowed else 0.0
 
 
 def shares(
     threshold: float, digits: Sequence[str], confidences: Sequence[float], truths: Sequence[str]
 ) -> dict[str, float]:
-    """The shares of all images that are accepted and right, rejected, and accepted and wrong at a threshold."""
-    accepted = np.array(confidences) >= threshold
-    right = np.array([answer == truth for answer, truth in zip(digits, truths, strict=True)], bool)
+    """Of all images, the shares that are accepted and right, rejected, and accepted and wrong at a threshold.
+
+    Returns:
+        ``correct``, ``reject`` and ``error``, which add up to 1, and the ``threshold``. An empty answer is
+        rejected.
+    """
+    accepted = (np.array(confidences) >= threshold) & (np.array(digits) != "")
+    right = np.array(digits) == np.array(truths)
     return {
         "correct": float((accepted & right).mean()),
         "reject": float((~accepted).mean()),
@@ -70,12 +94,17 @@ def evaluate(reader: CheckReader, cases: Iterable[Case]) -> dict[str, Any]:
     """Reads every case, one at a time, and reports.
 
     Returns:
-        A dict for JSON: ``n``; ``string_rate``; ``digit_error_rate`` (edit distance to the truth by true digits);
-        ``at_1pct_error`` (correct, reject and error as shares of n at the model's own threshold, chosen on validation
-        data); ``at_1pct_error_hindsight`` (the same at the threshold that is best for these very images: an upper bound, for
-        comparison with published figures, which are given so); ``segmentation_recall`` (the share of images with boxes
-        whose right segmentation is in the graph; absent without boxes); ``ms_per_image`` (median, from file to answer);
-        ``unreadable`` (images with an error, which count as rejected and wrong); ``images``, a row each.
+        A dict for JSON: ``n``; ``string_rate``; ``digit_error_rate`` (edit distance to the truth by true
+        digits); ``at_1pct_error`` (correct, reject and error as shares of n at the model's own threshold,
+        chosen on validation data); ``at_1pct_error_hindsight`` (the same at the threshold that is best for
+        these very images: an upper bound, for comparison with published figures, which are given so);
+        ``segmentation_recall`` (the share of images with boxes whose right segmentation is in the graph;
+        absent without boxes); ``ms_per_image`` (median, from file to answer; None where none was readable);
+        ``unreadable`` (images with an error, which count as rejected and as wrong); ``images``, a row each:
+        file, truth, answer, confidence, and the error of an unreadable one.
+
+    Raises:
+        DataError: there are no images.
     """
     rows, milliseconds, found = [], [], []
     for case in cases:

@@ -1,4 +1,4 @@
-"""The grammar of amounts: a transducer from what is drawn to what it means, in a text file that anyone may replace."""
+"""The grammar of amounts: a transducer from what is drawn to what it means, in a file one may replace."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from gtn_ebm import DataError, Graph, GraphBuilder, Symbols, compose
+from gtn_ebm import EPSILON, DataError, Graph, GraphBuilder, Structure, Symbols, compose, connect
 from gtn_ebm.io import read_text
 
 CLASSES = Symbols("0123456789.,-=≠/*$#o~")
-"""What the recognition transformer tells apart: digits, punctuation, a small raised zero (o), and no character at all (~)."""
+"""What the recognition transformer tells apart: digits, punctuation, a small raised zero (o), and what is no
+character at all (~)."""
 
 DIGITS = Symbols("0123456789")
 """What an answer is written in."""
 
 NO_CHARACTER = "~"
+"""Of a piece of ink: a blot, a printed line, a part of a character."""
 
 DEFAULT = Path(__file__).with_name("grammar.txt")
+"""The grammar used unless another is given."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Grammar:
     Attributes:
         graph: the transducer.
         text: the file it was read from, so that a model can keep it.
+
+    >>> from gtn_ebm import best_path
+    >>> meaning = best_path(compose(Graph.linear(CLASSES.labels("$1.200,-")), Grammar.read().graph))
+    >>> "".join(DIGITS.name(label) for label in meaning.output_labels)
+    '1200'
     """
 
     graph: Graph
@@ -38,32 +46,39 @@ class Grammar:
 
         Raises:
             GraphFormatError: the file cannot be read; the message names the line.
-            DataError: it has no path at all.
+            DataError: it accepts nothing that could be drawn, or has a cycle that reads nothing.
         """
         graph = read_text(path, input_symbols=CLASSES, output_symbols=DIGITS)
-        if not compose(graph, graph_of_all(DIGITS)).arcs:
-            raise DataError(f"{path}: the grammar leads from its initial state to no final state")
+        if not connect(graph).arcs:
+            raise DataError(f"{path}: no path leads from the initial state over an arc to a final state")
+        if not _arcs_that_read_nothing(graph).is_acyclic:
+            raise DataError(f"{path}: arcs that read <eps> make a cycle, an endless path; take one of them away")
         return cls(graph, path.read_text(encoding="utf-8"))
 
     def of_answer(self, digits: str) -> Graph:
-        """The part of the grammar that means ``digits``: its composition with the path selector of the desired answer."""
+        """The part of the grammar that means ``digits``: composed with the path selector of that answer.
+
+        Raises GraphError for anything but digits.
+        """
         return compose(self.graph, Graph.linear(DIGITS.labels(digits), input_symbols=DIGITS))
 
     def of_drawing(self, drawn: str) -> Graph:
-        """The part of the grammar that reads the symbols ``drawn``, with anything that is no character between them."""
+        """The part of the grammar that reads ``drawn``, with any number of NO_CHARACTER anywhere.
+
+        Raises GraphError for a symbol that is not of CLASSES.
+        """
         build = GraphBuilder(input_symbols=CLASSES)
-        for place in range(len(drawn) + 1):
-            state = build.state(initial=math.inf if place else 0.0, final=math.inf if place < len(drawn) else 0.0)
-            build.arc(state, state, NO_CHARACTER)
+        last = len(drawn)
+        for place in range(last + 1):
+            build.state(initial=math.inf if place > 0 else 0.0, final=math.inf if place < last else 0.0)
+            build.arc(place, place, NO_CHARACTER)
         for place, symbol in enumerate(drawn):
             build.arc(place, place + 1, symbol)
         return compose(build.graph(), self.graph)
 
 
-def graph_of_all(symbols: Symbols) -> Graph:
-    """The acceptor of every string of these symbols."""
-    build = GraphBuilder(input_symbols=symbols)
-    state = build.state(initial=0.0, final=0.0)
-    for name in symbols:
-        build.arc(state, state, name)
-    return build.graph()
+def _arcs_that_read_nothing(graph: Graph) -> Structure:
+    chosen = graph.input_labels == EPSILON
+    return Structure(
+        graph.source[chosen], graph.destination[chosen], graph.input_labels[chosen], states=graph.states
+    )

@@ -1,4 +1,4 @@
-"""What a training or an evaluation takes its images from: a labelled folder, or amounts written on the spot."""
+"""Where training and evaluation take their images from: a labelled folder, or amounts written on the spot."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ HELD_OUT_AMOUNTS = 200
 TRAINING_SEED, VALIDATION_SEED, TEST_SEED = range(3)
 
 PARTS = ("all", "train", "validation", "test")
+"""Of a folder, to evaluate on."""
 
 
 def training_material(data: str, digits: str | None) -> Material:
-    """What to train on: ``data`` is a folder or "synthetic", ``digits`` a folder of MNIST or None for scikit-learn's.
+    """What to train on.
+
+    Args:
+        data: a folder of images/ and labels.csv, or SYNTHETIC.
+        digits: a folder of MNIST's training files to write amounts with; scikit-learn's digits where None.
 
     Raises:
         DataError: something is missing or cannot be read.
     """
-    for_training, held_out = halves(read_digits(digits))
+    for_training, held_out = train_and_held_out(read_digits(digits))
     amounts = Amounts(for_training, TRAINING_SEED)
     if data == SYNTHETIC:
         validation = Amounts(held_out, VALIDATION_SEED)
@@ -41,7 +46,13 @@ def training_material(data: str, digits: str | None) -> Material:
 
 
 def cases(data: str, part: str, digits: str | None) -> Iterator[Case]:
-    """What to evaluate on: the whole of a folder or a part of it as training splits it; synthetic amounts are always held out.
+    """What to evaluate on: the whole of a folder, or a part of it as training splits it.
+
+    Synthetic amounts are written with digits held out from training, whatever the part.
+
+    Args:
+        data, digits: as of ``training_material``.
+        part: one of PARTS.
 
     Raises:
         DataError: something is missing or cannot be read; no such part.
@@ -49,19 +60,21 @@ def cases(data: str, part: str, digits: str | None) -> Iterator[Case]:
     if part not in PARTS:
         raise DataError(f"no part {part!r}; choose one of {', '.join(PARTS)}")
     if data == SYNTHETIC:
-        _, held_out = halves(read_digits(digits))
-        amounts = Amounts(held_out, TEST_SEED)
-        for number in range(HELD_OUT_AMOUNTS):
-            amount = amounts.render(number)
-            yield Case(f"synthetic {number}", amount.image, amount.digits, amount.boxes)
-        return
+        return _synthetic_cases(digits)
     examples, boxes = read_folder(data), read_boxes(data)
-    for example in examples if part == "all" else split(examples)[part]:
-        yield Case(example.file, example.path, example.digits, boxes.get(example.file))
+    chosen = examples if part == "all" else split(examples)[part]
+    return (Case(example.file, example.path, example.digits, boxes.get(example.file)) for example in chosen)
 
 
-def halves(digits: Digits) -> tuple[Digits, Digits]:
-    """Digits to train on, and every fifth, held out."""
+def _synthetic_cases(digits: str | None) -> Iterator[Case]:
+    amounts = Amounts(train_and_held_out(read_digits(digits))[1], TEST_SEED)
+    for number in range(HELD_OUT_AMOUNTS):
+        amount = amounts.render(number)
+        yield Case(f"synthetic {number}", amount.image, amount.digits, amount.boxes)
+
+
+def train_and_held_out(digits: Digits) -> tuple[Digits, Digits]:
+    """Four fifths of the digits to train on, and every fifth one, held out."""
     held_out = np.arange(len(digits.labels)) % 5 == 4
     return (
         Digits(digits.images[~held_out], digits.labels[~held_out]),

@@ -21,7 +21,8 @@ MOST_ARCS = 40
 def pictures(reading: Reading) -> dict[str, str]:
     """SVG of each graph of a reading, by name: ``segmentation``, ``interpretation`` and ``amount``.
 
-    Every arc has its piece of ink on it and is as thick as it is probable; the best path is red.
+    Every arc has its piece of ink on it and is as thick as it is probable; the best path is red. Of a large
+    graph, the MOST_ARCS most probable arcs are drawn.
     """
     graphs = {
         "segmentation": reading.segmentation_graph,
@@ -34,13 +35,14 @@ def pictures(reading: Reading) -> dict[str, str]:
 def _svg(graph: Graph, reading: Reading) -> str:
     if graph.arcs > MOST_ARCS and best_path(graph) is not None:
         graph = draw.most_probable(graph, MOST_ARCS)
-    regions = graph.attributes["region"]
-    graph = graph.with_attributes(ink=[reading.segmentation.region(int(region)) for region in regions])
-    return draw.svg(graph, regions="ink", best_path=True, posteriors=True)
+    # An arc on which a grammar reads nothing has no region, −1.
+    regions = [int(region) for region in graph.attributes["region"]]
+    ink = [None if region < 0 else reading.segmentation.region(region) for region in regions]
+    return draw.svg(graph.with_attributes(ink=ink), regions="ink", best_path=True, posteriors=True)
 
 
 class Exhibit(NamedTuple):
-    """A reading to show: the image it was made from, its name, and the right answer if known."""
+    """A reading to show: its image's name and grey levels, uint8 [h, w], and the right answer if known."""
 
     name: str
     image: NDArray[np.uint8]
@@ -49,24 +51,32 @@ class Exhibit(NamedTuple):
 
 
 def page(title: str, introduction: str, exhibits: Sequence[Exhibit]) -> str:
-    """An HTML page, complete in itself, of images with their answers, confidences and graphs."""
+    """An HTML page, complete in itself, of images with their answers, confidences and graphs.
+
+    All given text is escaped.
+    """
     sections = "".join(map(_section, exhibits))
     return _PAGE.format(title=html.escape(title), introduction=html.escape(introduction), sections=sections)
 
 
 def _section(exhibit: Exhibit) -> str:
     reading = exhibit.reading
-    drawings = "".join(
-        f"<details{' open' if name == 'segmentation' else ''}><summary>{name} graph</summary>"
-        f'<div class="scroll"><img alt="{name} graph" src="{_data("svg+xml", svg.encode())}"></div></details>'
-        for name, svg in pictures(reading).items()
-    )
+    graphs = "".join(_drawing(name, svg) for name, svg in pictures(reading).items())
     right = "" if exhibit.truth is None else f" <small>(written: {html.escape(exhibit.truth)})</small>"
     verdict = "accepted" if reading.accepted else "rejected"
+    figures = f"{verdict}, confidence {reading.confidence:.4f}, energy {reading.energy:.2f}"
+    image = _data("png", _png(exhibit.image))
     return (
-        f'<section><img class="amount" alt="{html.escape(exhibit.name)}" src="{_data("png", _png(exhibit.image))}">'
+        f'<section><img class="amount" alt="{html.escape(exhibit.name)}" src="{image}">'
         f'<p class="{verdict}">{html.escape(reading.digits or "nothing")}{right} '
-        f"<small>{verdict}, confidence {reading.confidence:.4f}, energy {reading.energy:.2f}</small></p>{drawings}</section>"
+        f"<small>{figures}</small></p>{graphs}</section>"
+    )
+
+
+def _drawing(name: str, svg: str) -> str:
+    return (
+        f"<details{' open' if name == 'segmentation' else ''}><summary>{name} graph</summary>"
+        f'<div class="scroll"><img alt="{name} graph" src="{_data("svg+xml", svg.encode())}"></div></details>'
     )
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gtn_ebm import DataError
-
-Item = TypeVar("Item")
 
 
 class Processes:
@@ -39,7 +36,7 @@ class Processes:
             DataError: there are more processes than items.
         """
         if len(batch) < self.count:
-            raise DataError(f"a batch of {len(batch)} cannot be shared by {self.count} processes; start fewer")
+            raise DataError(f"{self.count} processes cannot share a batch of {len(batch)}; start fewer")
         return batch[self.rank :: self.count]
 
     def sum(self, *values: float) -> list[float]:

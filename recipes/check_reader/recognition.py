@@ -1,7 +1,8 @@
 """The recognition transformer: from a segmentation graph to an interpretation graph.
 
-A convolutional trunk sees the whole image once; the features of every candidate region are then read off running sums
-along the rows, between the seams that bound the region, so that a region more costs next to nothing.
+A convolutional trunk sees the whole image once; the features of every candidate region are then read off
+running sums along the rows, between the seams that bound the region, so that a region more costs next to
+nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,8 +31,8 @@ BINS = 5
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each pixel of [B, C, H, W].
 
-    Unlike batch normalisation it makes an image's features independent of the batch, of the padding beside it, and of how
-    a batch is spread over processes.
+    Unlike batch normalisation it makes an image's features independent of the batch, of the padding beside
+    it, and of how a batch is spread over processes.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -38,18 +40,23 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Block(nn.Module):
-    """x + conv(relu(conv(norm(x)))), with x brought to the right size first."""
+    """x + conv(relu(conv(norm(x)))), with x brought to the right size first.
+
+    Args:
+        channels_in, channels: of what goes in and what comes out.
+        stride: rows and columns that go in for one that comes out.
+    """
 
     def __init__(self, channels_in: int, channels: int, stride: tuple[int, int] = (1, 1)):
         super().__init__()
-        self.shrink = (
-            nn.Identity() if (channels_in, stride) == (channels, (1, 1)) else nn.Conv2d(channels_in, channels, stride, stride)
-        )
+        same_size = (channels_in, stride) == (channels, (1, 1))
+        self.shrink = nn.Identity() if same_size else nn.Conv2d(channels_in, channels, stride, stride)
         self.norm = ChannelNorm(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, inside: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, channels, H / stride, W / stride]; ``inside`` as of ``_batch``."""
         x = self.shrink(x)
         inside = inside[..., :: inside.shape[-1] // x.shape[-1]]
         y = functional.relu(self.first(self.norm(x) * inside))
@@ -57,7 +64,10 @@ class Block(nn.Module):
 
 
 class RecognitionTransformer(nn.Module):
-    """Gives every region of a segmentation graph an energy for every class.
+    """Gives every region of a segmentation graph an energy for every class, float32.
+
+    An image's energies do not depend on the images beside it in a batch. While training, layers compute in
+    bfloat16.
 
     Args:
         classes: the symbols it tells apart.
@@ -87,7 +97,7 @@ class RecognitionTransformer(nn.Module):
         self.apply(_initialise)
         with torch.no_grad():
             self.energies.weight.mul_(0.3)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, segmentations: Sequence[Segmentation]) -> list[Graph]:
         """The interpretation graphs: over each arc of a segmentation graph, one arc a class.
@@ -120,14 +130,19 @@ class RecognitionTransformer(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Weights that keep the scale of what flows through relu (He et al. 2015); torch's default shrinks it layer by layer."""
+    """Weights that keep the scale of what flows through relu (He et al. 2015); torch's default shrinks it."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def interpretation_graph(segmentation: Segmentation, energies: Tensor, classes: Symbols) -> Graph:
-    """The graph with an arc for each region and class, of the energies [R, classes]."""
+    """The graph with an arc for each region and class, of the energies [R, classes].
+
+    Arc ``region · classes + class`` leads along the segmentation's arc ``region``, whose number its attribute
+    ``region`` holds, int64.
+    """
     regions = np.repeat(np.arange(len(segmentation.arcs)), len(classes))
     source, destination = segmentation.arcs[regions].T
     labels = np.tile(np.arange(len(classes)), len(segmentation.arcs))
@@ -140,7 +155,8 @@ def interpretation_graph(segmentation: Segmentation, energies: Tensor, classes: 
 
 
 def _batch(segmentations: Sequence[Segmentation]) -> tuple[Tensor, Tensor]:
-    """The ink of all images, padded with paper, [B, 1, HEIGHT, W], and whether a column is inside its image, [B, 1, 1, W]."""
+    """The ink of all images, padded with paper, float32 [B, 1, HEIGHT, W], and whether each column is inside
+    its image, 1 or 0, float32 [B, 1, 1, W]; W is a multiple of STRIDE."""
     widths = [segmentation.ink.shape[1] for segmentation in segmentations]
     width = -(-max(widths) // STRIDE) * STRIDE
     ink = np.zeros((len(widths), 1, HEIGHT, width), np.float32)
@@ -153,7 +169,7 @@ def _batch(segmentations: Sequence[Segmentation]) -> tuple[Tensor, Tensor]:
 
 def _pool(features: Tensor, segmentations: Sequence[Segmentation]) -> Tensor:
     """The mean features of every region in each row and bin, [ΣR, C · ROWS · BINS]."""
-    images, rows, width, channels = features.shape
+    _, rows, width, channels = features.shape
     sums = functional.pad(features.cumsum(2), (0, 0, 1, 0)).reshape(-1, channels)
     edges = torch.from_numpy(np.concatenate([_bin_edges(segmentation) for segmentation in segmentations]))
     line = (_image_of_region(segmentations)[:, None] * rows + torch.arange(rows)) * (width + 1)
@@ -181,10 +197,12 @@ def _image_of_region(segmentations: Sequence[Segmentation]) -> Tensor:
     return torch.repeat_interleave(torch.tensor([len(segmentation.arcs) for segmentation in segmentations]))
 
 
-def _bin_edges(segmentation: Segmentation) -> np.ndarray:
-    """Where the bins of each region begin and end in each row of features, [R, ROWS, BINS + 1] in columns of features."""
+def _bin_edges(segmentation: Segmentation) -> NDArray[np.float32]:
+    """Where the bins of each region begin and end in each row of features, [R, ROWS, BINS + 1], in columns of
+    features."""
     left, right = (
-        seams.reshape(len(seams), ROWS, -1).mean(2) / STRIDE for seams in (segmentation.left, segmentation.right)
+        seams.reshape(len(seams), ROWS, -1).mean(2) / STRIDE
+        for seams in (segmentation.left, segmentation.right)
     )
     start, end = left[segmentation.arcs[:, 0]], right[segmentation.arcs[:, 1] - 1]
     end = np.maximum(end, start + 0.25)
