@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +14,14 @@ import cv2
 import torch
 import typer
 
-from gtn_ebm import GtnEbmError
+from gtn_ebm import DataError, GtnEbmError
 from gtn_ebm.io.files import write_whole
 from recipes.check_reader.evaluation import evaluate as evaluate_cases
 from recipes.check_reader.grammar import DEFAULT, Grammar
 from recipes.check_reader.material import PARTS, SYNTHETIC, cases, training_material
 from recipes.check_reader.pictures import pictures
 from recipes.check_reader.reader import CheckReader, Reading
-from recipes.check_reader.training import INVERSE_TEMPERATURE, Settings, Training
+from recipes.check_reader.training import AMOUNTS_PER_EPOCH, INVERSE_TEMPERATURE, Settings, Training
 
 app = typer.Typer(
     help="Reads handwritten cheque amounts with a graph transformer network.",
@@ -30,22 +33,44 @@ app = typer.Typer(
 ModelFolder = Annotated[Path, typer.Option("--model", help="Folder that train made.")]
 DigitsFolder = Annotated[
     str | None,
-    typer.Option(help="Folder with MNIST's training files, to write synthetic amounts with; scikit-learn's digits if omitted."),
+    typer.Option(
+        help="Folder with MNIST's training files, to write synthetic amounts with; else scikit-learn's."
+    ),
 ]
 Data = Annotated[str, typer.Option(help=f"Folder with images/ and labels.csv, or '{SYNTHETIC}'.")]
-GrammarFile = Annotated[Path | None, typer.Option(help="Another grammar, in AT&T text form; see grammar.txt.")]
+GrammarFile = Annotated[
+    Path | None, typer.Option(help="Another grammar, in AT&T text form; see grammar.txt.")
+]
+ModelOut = Annotated[
+    Path, typer.Option(help="Folder for the model, its checkpoint and metrics.csv; goes on where it stopped.")
+]
+Loss = Annotated[str, typer.Option(help=" or ".join(INVERSE_TEMPERATURE) + ".")]
+Epochs = Annotated[
+    int | None, typer.Option(min=0, help=f"On the data, after pretraining; for '{SYNTHETIC}', all.")
+]
+Pretraining = Annotated[
+    int, typer.Option(min=0, help=f"Epochs of {AMOUNTS_PER_EPOCH} synthetic amounts first.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")]
+Part = Annotated[str, typer.Option(help=f"{', '.join(PARTS)}: as train splits the folder.")]
+Report = Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")]
+Images = Annotated[list[Path], typer.Argument(help="Image files.")]
+Svg = Annotated[Path | None, typer.Option(help="Folder for the graphs of each image.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
+DemoOut = Annotated[Path, typer.Option(help="Folder for the amounts, the model and the page.")]
+Short = Annotated[bool, typer.Option("--short", help="Train for a minute only, to see that all works.")]
 
 
 @app.command()
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for the model, checkpoints and metrics.csv; goes on where it stopped.")],
+    out: ModelOut,
     digits: DigitsFolder = None,
-    loss: Annotated[str, typer.Option(help=" or ".join(INVERSE_TEMPERATURE) + ".")] = Settings.loss,
-    epochs: Annotated[int | None, typer.Option(min=0, help="On the data, after pretraining.")] = None,
-    pretraining: Annotated[int, typer.Option(min=0, help="Epochs of 1,000 synthetic amounts first.")] = Settings.pretraining,
+    loss: Loss = Settings.loss,
+    epochs: Epochs = None,
+    pretraining: Pretraining = Settings.pretraining,
     grammar: GrammarFile = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = Settings.seed,
+    seed: Seed = Settings.seed,
 ) -> None:
     """Trains a model: on synthetic amounts, then on the training part (80 %) of a folder."""
     on_data = 0 if data == SYNTHETIC else Settings.epochs
@@ -54,19 +79,22 @@ def train(
     elif epochs is not None:
         on_data = epochs
     settings = Settings(loss=loss, pretraining=pretraining, epochs=on_data, seed=seed)
-    Training(settings, training_material(data, digits), Grammar.read(grammar or DEFAULT), out).run()
+    amounts = Grammar.read(grammar or DEFAULT)
+    Training(settings, training_material(data, digits), amounts, out).run()
 
 
 @app.command()
 def evaluate(
     model: ModelFolder,
     data: Data,
-    part: Annotated[str, typer.Option(help=f"{', '.join(PARTS)}: as train splits the folder.")] = "all",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")] = None,
+    part: Part = "all",
+    json_file: Report = None,
     digits: DigitsFolder = None,
     grammar: GrammarFile = None,
 ) -> None:
     """Reads labelled amounts and prints how well."""
+    if json_file is not None and not json_file.parent.is_dir():
+        raise DataError(f"{json_file}: there is no folder {json_file.parent}; make it first")
     torch.set_num_threads(1)
     report = evaluate_cases(_load(model, grammar), cases(data, part, digits))
     if json_file is not None:
@@ -77,19 +105,21 @@ def evaluate(
 @app.command()
 def read(
     model: ModelFolder,
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    svg: Annotated[Path | None, typer.Option(help="Folder for the graphs of each image.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+    images: Images,
+    svg: Svg = None,
+    as_json: AsJson = False,
     grammar: GrammarFile = None,
 ) -> None:
     """Prints the amount on each image with its energy and confidence, or REJECT."""
+    if svg is not None:
+        _check_names_differ(images)
     reader = _load(model, grammar)
     failed = False
     for image in images:
         try:
             reading = reader.read(image)
         except GtnEbmError as error:
-            typer.echo(f"error: {error}", err=True)
+            _complain(str(error))
             failed = True
             continue
         typer.echo(_line(image, reading, as_json))
@@ -101,8 +131,8 @@ def read(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the amounts, the model and the page.")] = Path("out"),
-    short: Annotated[bool, typer.Option("--short", help="Train for a minute only, to see that all works.")] = False,
+    out: DemoOut = Path("out"),
+    short: Short = False,
 ) -> None:
     """Writes amounts, trains on them, evaluates, reads ten images and makes an HTML page of it all."""
     from recipes.check_reader.demo import run
@@ -118,16 +148,24 @@ def _load(model: Path, grammar: Path | None) -> CheckReader:
 
 def _line(image: Path, reading: Reading, as_json: bool) -> str:
     if not as_json:
-        return f"{image}\t{reading}\tenergy {reading.energy:.3f}\tconfidence {reading.confidence:.4f}"
+        figures = f"energy {reading.energy:.3f}\tconfidence {reading.confidence:.4f}"
+        return f"{_printable(str(image))}\t{reading}\t{figures}"
     return json.dumps(
         {
             "file": str(image),
             "answer": str(reading),
             "digits": reading.digits,
-            "energy": reading.energy,
+            "energy": reading.energy if math.isfinite(reading.energy) else None,  # JSON has no infinity
             "confidence": reading.confidence,
         }
     )
+
+
+def _check_names_differ(images: Sequence[Path]) -> None:
+    """The graphs of an image are named after it, wherever it lies."""
+    name, count = Counter(image.name for image in images).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{count} images are named {name}; read them apart, each with its own --svg folder")
 
 
 def _draw(reading: Reading, folder: Path, name: str) -> None:
@@ -136,16 +174,29 @@ def _draw(reading: Reading, folder: Path, name: str) -> None:
         write_whole(folder / f"{name}.{kind}.svg", picture)
 
 
-def main() -> None:
-    """Runs a command; what is wrong with its input becomes one line and exit code 2."""
+def _printable(text: str) -> str:
+    """On one line and in any encoding that has the letters, whatever a file is named."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"error: {_printable(message)}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; what is wrong with its input becomes one line and exit code 2.
+
+    Args:
+        arguments: the command and its options; those of the command line where None.
+    """
     cv2.setNumThreads(1)
     try:
-        app()
+        app(arguments)
     except GtnEbmError as error:
-        typer.echo(f"error: {error}", err=True)
+        _complain(str(error))
         sys.exit(2)
     except OSError as error:
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        _complain(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
         sys.exit(2)
 
 

@@ -24,11 +24,11 @@ SHOWN = 10
 
 
 def run(out: Path, epochs: int) -> Path:
-    """Writes amounts with scikit-learn's digits, trains, evaluates on digits not trained on, and shows it all.
+    """Writes amounts with scikit-learn's digits, trains, evaluates on digits held out, and shows it all.
 
     Args:
-        out: folder for ``amounts/``, ``model/``, ``report.json`` and ``index.html``; what it holds already, of
-            the amounts and of the training, is used.
+        out: folder for ``amounts/``, ``model/``, ``report.json`` and ``index.html``; amounts and a training
+            that it holds already are used.
         epochs: of synthetic amounts to train on.
 
     Returns:
@@ -57,9 +57,9 @@ def run(out: Path, epochs: int) -> Path:
 def _introduction(report: dict[str, Any]) -> str:
     accepted = report["at_1pct_error"]
     return (
-        f"{report['n']} amounts written with digits not trained on: {report['string_rate']:.0%} read right as a "
-        f"whole; with rejection {accepted['correct']:.0%} right, {accepted['reject']:.0%} rejected, "
-        f"{accepted['error']:.0%} wrong."
+        f"{report['n']} amounts written with digits not trained on: "
+        f"{report['string_rate']:.0%} read right as a whole; with rejection {accepted['correct']:.0%} right, "
+        f"{accepted['reject']:.0%} rejected, {accepted['error']:.0%} wrong."
     )
 
 

@@ -52,7 +52,7 @@ class Grammar:
         if not connect(graph).arcs:
             raise DataError(f"{path}: no path leads from the initial state over an arc to a final state")
         if not _arcs_that_read_nothing(graph).is_acyclic:
-            raise DataError(f"{path}: arcs that read <eps> make a cycle, an endless path; take one of them away")
+            raise DataError(f"{path}: arcs that read <eps> make a cycle; take one of them away")
         return cls(graph, path.read_text(encoding="utf-8"))
 
     def of_answer(self, digits: str) -> Graph:

@@ -91,7 +91,8 @@ def _data(kind: str, content: bytes) -> str:
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; }}
+body {{ margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
 section {{ border-top: 1px solid #ccc; padding: 1rem 0; }}
 .amount {{ height: 5rem; max-width: 100%; }}
 p {{ font-size: 1.3rem; margin: .3rem 0; }}

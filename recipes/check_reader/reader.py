@@ -1,4 +1,4 @@
-"""The whole system behind one door: an image goes in; the amount, its energy, a confidence and the three graphs come out."""
+"""The whole system behind one door: an image goes in; an amount, a confidence and three graphs come out."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
-from gtn_ebm import DataError, Graph, Structure, Symbols, best_path, compose, free_energy, project
+from gtn_ebm import DataError, Graph, Structure, best_path, compose, free_energy, project
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.check_reader.data import load_image
-from recipes.check_reader.grammar import DIGITS, Grammar
+from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.recognition import RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, segment
 
 Image = str | Path | NDArray[np.uint8]
+"""A file, or grey levels [h, w], 0 being black."""
+
+FORMAT = "gtn_ebm check reader 1"
+"""What ``model.json`` says that it is."""
+
+MOST_CHANNELS = 1024
+"""Of a model to be read."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Reading:
         energy: of the best path, in nats; lower is better.
         confidence: posterior of the answer, summed over all its segmentations and spellings, 0 to 1.
         accepted: whether the confidence reaches the model's threshold.
-        segmentation: candidate pieces of ink.
+        segmentation: the candidate regions.
         interpretation: the interpretation graph, an arc for each region and class.
         amount: the interpretation graph composed with the grammar.
     """
@@ -52,9 +60,8 @@ class Reading:
 
     @property
     def segmentation_graph(self) -> Graph:
-        """The candidate regions as a graph; each energy is the free energy of the region's classes.
-
-        The label and the attribute ``region`` are the number of the segmentation's arc.
+        """The candidate regions as a graph of R arcs; the energy of each is the free energy of its classes,
+        −log Σ_class exp(−E). Label and attribute ``region`` are the number of the segmentation's arc.
         """
         source, destination = self.segmentation.arcs.T
         regions = np.arange(len(source))
@@ -69,6 +76,11 @@ class Reading:
 class CheckReader:
     """Reads amounts with a trained network and a grammar.
 
+    Args:
+        network: energies of classes; it is put into evaluation mode.
+        grammar: what amounts look like, and mean.
+        threshold: the least confidence of an answer that is not rejected.
+
     >>> reader = CheckReader.load("out/model")              # doctest: +SKIP
     >>> str(reader.read("amount.png"))                      # doctest: +SKIP
     '12345'
@@ -80,15 +92,15 @@ class CheckReader:
         self.threshold = threshold
 
     def read(self, image: Image) -> Reading:
-        """Reads one image: a file, or grey levels uint8 [h, w].
+        """Reads one image.
 
         Raises:
-            DataError: no image, or an image without ink; the message names the file.
+            DataError: no image, one without ink, or one on its side; the message names the file.
         """
         return self.read_segmentations([self.segment(image)])[0]
 
     def read_all(self, images: Iterable[Image], batch: int = 16) -> list[Reading]:
-        """Reads many images. Raises DataError as ``read``."""
+        """Reads many images, ``batch`` at a time. Raises DataError as ``read``."""
         segmentations = [self.segment(image) for image in images]
         return [
             reading
@@ -111,25 +123,32 @@ class CheckReader:
         """Reads a batch of images already segmented."""
         interpretations = self.network(segmentations)
         amounts = compose(interpretations, self.grammar.graph)
-        everything = free_energy(amounts)
+        everything = free_energy([amount.to(torch.float64) for amount in amounts])
         return [
             self._reading(*parts)
             for parts in zip(segmentations, interpretations, amounts, everything.tolist(), strict=True)
         ]
 
-    def _reading(self, segmentation: Segmentation, interpretation: Graph, amount: Graph, everything: float) -> Reading:
+    def _reading(
+        self, segmentation: Segmentation, interpretation: Graph, amount: Graph, everything: float
+    ) -> Reading:
         path = best_path(amount)
         if path is None:
             return Reading("", math.inf, 0.0, False, segmentation, interpretation, amount)
-        answer = Graph.linear(path.output_labels, input_symbols=DIGITS)
-        of_answer = free_energy(compose(project(amount, "output"), answer)).item()
+        # In float64, for float32 cannot tell the confidences of sure answers from 1.
+        answer = Graph.linear(path.output_labels, input_symbols=DIGITS).to(torch.float64)
+        of_answer = free_energy(compose(project(amount.to(torch.float64), "output"), answer)).item()
         confidence = min(1.0, math.exp(everything - of_answer))
         digits = "".join(DIGITS.name(label) for label in path.output_labels)
         accepted = confidence >= self.threshold
         return Reading(digits, path.energy.item(), confidence, accepted, segmentation, interpretation, amount)
 
     def save(self, directory: str | Path) -> None:
-        """Writes ``model.safetensors``, ``model.json`` and ``grammar.txt`` into a folder, each beside and then renamed."""
+        """Writes ``model.safetensors``, ``model.json`` and ``grammar.txt``, each whole or not at all.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         description = {
@@ -139,8 +158,8 @@ class CheckReader:
             "threshold": self.threshold,
         }
         write_whole(directory / "grammar.txt", self.grammar.text)
-        weights = {name: weight.contiguous() for name, weight in self.network.state_dict().items()}
-        write_beside(directory / "model.safetensors", lambda path: save_file(weights, path))
+        weights = save({name: weight.contiguous() for name, weight in self.network.state_dict().items()})
+        write_beside(directory / "model.safetensors", lambda beside: beside.write_bytes(weights))
         write_whole(directory / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -152,28 +171,53 @@ class CheckReader:
             GraphFormatError: the grammar cannot be read.
         """
         directory = Path(directory)
-        description = _description(directory / "model.json")
-        network = RecognitionTransformer(Symbols(description["classes"]), tuple(description["channels"]))
-        weights = directory / "model.safetensors"
-        try:
-            network.load_state_dict(load_file(weights))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise DataError(f"{weights}: not the weights of this model ({_first_line(error)}); train it again") from error
-        return cls(network, Grammar.read(directory / "grammar.txt"), description["threshold"])
+        channels, threshold = _description(directory / "model.json")
+        with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
+            network = RecognitionTransformer(CLASSES, channels)
+        weights = _weights(directory / "model.safetensors", network)
+        network.to_empty(device="cpu").load_state_dict(weights)
+        return cls(network, Grammar.read(directory / "grammar.txt"), threshold)
 
 
-FORMAT = "gtn_ebm check reader 1"
-
-
-def _description(path: Path) -> dict[str, Any]:
+def _description(path: Path) -> tuple[tuple[int, int, int], float]:
+    """The channels and the threshold that a ``model.json`` gives."""
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({_first_line(error)}); is {path.parent} a trained model?") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); is {path.parent} a trained model?") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise DataError(f"{path}: not a model of this recipe (its format is not {FORMAT!r})")
-    return description
+    if description.get("classes") != list(CLASSES):
+        raise DataError(f"{path}: its classes are not {list(CLASSES)}; train the model again")
+    channels, threshold = description.get("channels"), description.get("threshold")
+    if (
+        not isinstance(channels, list)
+        or len(channels) != 3
+        or not all(type(number) is int and 1 <= number <= MOST_CHANNELS for number in channels)
+    ):
+        raise DataError(f"{path}: channels are {channels!r:.80}, not three numbers from 1 to {MOST_CHANNELS}")
+    if not _is_number(threshold) or not 0 <= threshold <= math.nextafter(1, 2):
+        raise DataError(f"{path}: the threshold is {threshold!r:.80}, not a number from 0 to 1")
+    return (channels[0], channels[1], channels[2]), float(threshold)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _weights(path: Path, network: RecognitionTransformer) -> dict[str, Tensor]:
+    """The tensors of a file, read once their names and shapes are seen to be the network's."""
+    expected = {name: ("F32", list(weight.shape)) for name, weight in network.state_dict().items()}
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+            if found != expected:
+                raise DataError(f"{path}: not the weights of the network of model.json; train it again")
+            weights = {name: file.get_tensor(name) for name in expected}
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); copy it again or train again") from error
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise DataError(f"{path}: {name} holds what is no finite number; train again")
+    return weights

@@ -1,9 +1,10 @@
-"""Global training: the energy of the desired answer is pushed down, those of its competitors up, through the graphs."""
+"""Global training: through the graphs, the energy of the desired answer is pushed down, of all others up."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import json
 import math
 import time
@@ -24,8 +25,8 @@ from gtn_ebm.io.files import write_beside, write_whole
 from recipes.check_reader.augmentation import augment
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
 from recipes.check_reader.grammar import CLASSES, Grammar
-from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.processes import Processes
+from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, segment
 from recipes.check_reader.synthetic import Amounts
@@ -36,9 +37,11 @@ INVERSE_TEMPERATURE = {"nll": 1.0, "perceptron": math.inf}
 AMOUNTS_PER_EPOCH = 1000
 """Synthetic amounts that make an epoch of pretraining."""
 
-
 WARM_UP_STEPS = 100
+"""Over which the learning rate rises."""
+
 LARGEST_GRADIENT = 5.0
+"""Norm of all weights' gradient to which a larger one is scaled down."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class Settings:
         weight_decay: of AdamW.
         averaging: share of the weights' running average that a step keeps; the average is what reads.
         seed: of weights, order and augmentation.
+
+    Raises:
+        DataError: no such loss, or a number below what makes sense.
     """
 
     loss: str = "nll"
@@ -66,6 +72,14 @@ class Settings:
     weight_decay: float = 0.05
     averaging: float = 0.998
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in INVERSE_TEMPERATURE:
+            raise DataError(f"no loss {self.loss!r}; choose one of {', '.join(INVERSE_TEMPERATURE)}")
+        least = {"pretraining": 0, "epochs": 0, "synthetic": 0, "batch": 1, "seed": 0}
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise DataError(f"{name} is {getattr(self, name)}; give {number} or more")
 
 
 class Labelled(NamedTuple):
@@ -86,7 +100,13 @@ class Lesson(NamedTuple):
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to learn from: labelled images, synthetic amounts without end, and images to validate on."""
+    """What there is to learn from.
+
+    Attributes:
+        images: to train on.
+        amounts: synthetic ones without end, to train on as well.
+        validation: images to choose the threshold by, and to measure progress; at least one.
+    """
 
     images: Sequence[Labelled]
     amounts: Amounts
@@ -101,7 +121,7 @@ class Material:
 
 
 class Lessons(Dataset[Lesson]):
-    """The lessons of one epoch, in random order. Each depends on (seed, epoch, place) alone, not on who asks."""
+    """The lessons of one epoch, in random order. Each depends on (seed, epoch, place) alone."""
 
     def __init__(self, settings: Settings, material: Material, epoch: int):
         self._material, self._seed, self._epoch = material, settings.seed, epoch
@@ -131,11 +151,18 @@ def _varied(image: NDArray[np.uint8], random: np.random.Generator) -> Segmentati
         return segment(image)
 
 
-def losses(network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], loss: str) -> tuple[Tensor, int]:
-    """F_β(desired) − F_β(all) of each lesson, [B], and how many desired answers no path gives (their loss is 0).
+def losses(
+    network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], loss: str
+) -> tuple[Tensor, int]:
+    """F_β(desired) − F_β(all) of each lesson, ≥ 0, float32 [B], and how many answers are out of reach.
 
-    The contrastive term sums (or minimises) over the whole interpretation graph composed with the grammar, the desired one
-    over its part that means the right answer; segmentation and punctuation are latent in both.
+    F_β(all) sums (or minimises, β = ∞) over the whole interpretation graph composed with the grammar,
+    F_β(desired) over its part that means the right answer, or that was drawn, where that is known;
+    segmentation and punctuation are latent in both. Where no path gives the desired answer, the loss is 0.
+
+    Args:
+        network: from segmentations to their interpretation graphs.
+        loss: a key of INVERSE_TEMPERATURE, which gives β.
     """
     interpretations = network([lesson.segmentation for lesson in lessons])
     selectors = [
@@ -161,12 +188,12 @@ class Training:
         out: folder of the model; ``checkpoint.pt`` and ``metrics.csv`` are kept there, too.
 
     Raises:
-        DataError: ``out`` holds a checkpoint of another training, or one that cannot be read.
+        DataError: ``out`` holds a checkpoint of another training, or one that cannot be read; there are more
+            processes than lessons in some batch.
+        OSError: ``out`` cannot be written.
     """
 
     def __init__(self, settings: Settings, material: Material, grammar: Grammar, out: str | Path):
-        if settings.loss not in INVERSE_TEMPERATURE:
-            raise DataError(f"no loss {settings.loss!r}; choose one of {', '.join(INVERSE_TEMPERATURE)}")
         self.settings, self.material, self.grammar, self.out = settings, material, grammar, Path(out)
         self.processes = Processes()
         torch.manual_seed(settings.seed)
@@ -176,7 +203,8 @@ class Training:
             self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
         self.step = 0
-        self.steps = sum(len(self._batches(Lessons(settings, material, epoch))) for epoch in range(self.epochs))
+        # Also tells at once, not after hours, where a batch is too small to be shared.
+        self.steps = sum(len(self._batches(self._lessons(epoch))) for epoch in range(self.epochs))
         self.metrics: list[dict[str, Any]] = []
         self.identity = hashlib.sha256(
             json.dumps([asdict(settings), material.digest(), grammar.text]).encode()
@@ -201,51 +229,63 @@ class Training:
         """Of both stages."""
         return self.settings.pretraining + self.settings.epochs
 
-    def _batches(self, lessons: Lessons) -> list[range]:
-        batch = self.settings.batch
-        return [range(first, min(first + batch, len(lessons))) for first in range(0, len(lessons), batch)]
+    def _lessons(self, epoch: int) -> Lessons:
+        return Lessons(self.settings, self.material, epoch)
+
+    def _batches(self, lessons: Lessons) -> list[tuple[int, list[int]]]:
+        """Of each batch, the size and the lessons in it that are this process's share."""
+        size = self.settings.batch
+        ranges = [range(first, min(first + size, len(lessons))) for first in range(0, len(lessons), size)]
+        return [(len(batch), list(self.processes.share(batch))) for batch in ranges]
 
     def _epoch(self, epoch: int, parallel: torch.nn.Module, progress: bool) -> None:
+        """Learns, validates, and writes metrics and checkpoint."""
         started = time.perf_counter()
-        lessons = Lessons(self.settings, self.material, epoch)
-        batches = self._batches(lessons)
-        mine = [self.processes.share(batch) for batch in batches]
-        loader = DataLoader(lessons, batch_sampler=mine, collate_fn=list, num_workers=1, prefetch_factor=4)
-        total, unreachable = 0.0, 0
-        parallel.train()
-        show = progress and self.processes.first
         stage = "pretraining" if epoch < self.settings.pretraining else "training"
-        bar = tqdm(loader, f"{stage} {epoch + 1}/{self.epochs}", disable=not show, unit="batch", leave=False)
-        for batch, part in zip(batches, bar, strict=True):
-            of_part, without_path = losses(parallel, self.grammar, part, self.settings.loss)
-            # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
-            (of_part.sum() * self.processes.count / len(batch)).backward()
-            self._update()
-            total += of_part.sum().item()
-            unreachable += without_path
-            bar.set_postfix(loss=f"{of_part.mean().item():.3f}")
-        total, unreachable = self.processes.sum(total, unreachable)
+        lessons = self._lessons(epoch)
+        title = f"{stage} {epoch + 1}/{self.epochs}" if progress and self.processes.first else None
+        total, unreachable = self.processes.sum(*self._learn(lessons, parallel, title))
+        metrics: dict[str, Any] = {"epoch": epoch + 1, "stage": stage}
         if self.processes.first:
             digits, confidences, truths = self._validate()
-            self.metrics.append(
-                {
-                    "epoch": epoch + 1,
-                    "stage": stage,
-                    "loss": total / max(1, len(lessons) - unreachable),
-                    "unreachable": int(unreachable),
-                    "validation_string_rate": string_rate(digits, truths),
-                    "validation_correct_at_1pct_error": shares(
-                        choose_threshold(digits, confidences, truths), digits, confidences, truths
-                    )["correct"],
-                    "seconds": time.perf_counter() - started,
-                }
+            threshold = choose_threshold(digits, confidences, truths)
+            metrics.update(
+                loss=total / max(1, len(lessons) - unreachable),
+                unreachable=int(unreachable),
+                validation_string_rate=string_rate(digits, truths),
+                validation_correct_at_1pct_error=shares(threshold, digits, confidences, truths)["correct"],
+                seconds=time.perf_counter() - started,
             )
+        self.metrics.append(metrics)
+        if self.processes.first:
             self._checkpoint()
-            if progress:
-                tqdm.write(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.metrics[-1].items()))
-        else:
-            self.metrics.append({})
+        if title is not None:
+            shown = (f"{v:.4g}" if isinstance(v, float) else v for v in metrics.values())
+            tqdm.write(" ".join(map("{}={}".format, metrics, shown)))
         self.processes.wait()
+
+    def _learn(self, lessons: Lessons, parallel: torch.nn.Module, title: str | None) -> tuple[float, int]:
+        """Takes a step for every batch; this process's sum of losses, and count of answers out of reach."""
+        batches = self._batches(lessons)
+        loader = DataLoader(
+            lessons,
+            batch_sampler=[share for _, share in batches],
+            collate_fn=list,
+            num_workers=1,
+            prefetch_factor=4,
+        )
+        total, unreachable = 0.0, 0
+        parallel.train()
+        bar = tqdm(loader, title, disable=title is None, unit="batch", leave=False)
+        for (size, _), share in zip(batches, bar, strict=True):
+            of_share, without_path = losses(parallel, self.grammar, share, self.settings.loss)
+            # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
+            (of_share.sum() * self.processes.count / size).backward()
+            self._update()
+            total += of_share.sum().item()
+            unreachable += without_path
+            bar.set_postfix(loss=f"{of_share.mean().item():.3f}")
+        return total, unreachable
 
     def _update(self) -> None:
         """One step of the optimiser and of the running average."""
@@ -280,7 +320,9 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "metrics": self.metrics,
         }
-        write_beside(self.out / "checkpoint.pt", lambda path: torch.save(state, path))
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_beside(self.out / "checkpoint.pt", lambda beside: beside.write_bytes(content.getbuffer()))
         rows = [",".join(self.metrics[0]), *(",".join(map(str, row.values())) for row in self.metrics)]
         write_whole(self.out / "metrics.csv", "\n".join(rows) + "\n")
 
@@ -288,14 +330,16 @@ class Training:
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return
+        remedy = "remove it or choose another folder"
         try:
             state = torch.load(path, weights_only=True)
-            identity = state["identity"]
+            if state["identity"] != self.identity:
+                raise DataError(f"{path}: of a training with other data or settings; {remedy}")
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.metrics = state["step"], state["metrics"]
+        except DataError:
+            raise
         except Exception as error:  # a damaged file makes torch raise nearly every kind of error
-            raise DataError(f"{path}: not a checkpoint that can be read; remove it or choose another --out") from error
-        if identity != self.identity:
-            raise DataError(f"{path}: of a training with other data or settings; remove it or choose another --out")
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.metrics = state["step"], state["metrics"]
+            raise DataError(f"{path}: not a checkpoint that can be read; {remedy}") from error
