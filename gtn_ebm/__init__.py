@@ -16,6 +16,7 @@ from gtn_ebm.ops import (
     union,
 )
 from gtn_ebm.symbols import EPSILON, Symbols
+from gtn_ebm.warmup import warmup
 
 __version__ = "0.1.0"
 
@@ -47,4 +48,5 @@ __all__ = [
     "project",
     "topological_sort",
     "union",
+    "warmup",
 ]

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dense": {"graph", "inference", "kernels"},
     "losses": {"graph", "inference", "dense"},
     "transformers": BELOW_TRANSFORMERS,
+    "warmup": BELOW_TRANSFORMERS,
     "io": {"graph"},
     "draw": {"graph", "ops", "inference", "io"},
     "compat": BELOW_COMPAT,
