@@ -20,10 +20,9 @@ Attribute = Tensor | list[Any]
 
 def as_array(values: Tensor) -> NDArray[Any]:
     """The values as kernels take them: float64 from float64, else float32; a copy only where it must be."""
-    values = values.detach().cpu()
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
-    return values.contiguous().numpy()
+    return np.ascontiguousarray(values.numpy(force=True))
 
 
 class Index(NamedTuple):
@@ -142,7 +141,11 @@ class Structure:
     def outgoing(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """``out_index.offsets``, and the destinations of the arcs in its order: what recursions need."""
         destination = self.destination.view(np.uint32)
-        return self.out_index.offsets, destination if self._is_by_source else destination[self.out_index.arcs]
+        if not self._is_by_source:
+            destination = destination[self.out_index.arcs]
+            # As the structure's own arrays are, because numba compiles anew for another kind.
+            destination.setflags(write=False)
+        return self.out_index.offsets, destination
 
     @cached_property
     def in_index(self) -> Index:
@@ -386,9 +389,9 @@ class Graph:
         return f"Graph({self.states} states, {self.arcs} arcs, {kind})"
 
     def _repr_svg_(self) -> str:
-        from gtn_ebm.draw import preview
+        from gtn_ebm.draw import svg
 
-        return preview(self)
+        return svg(self)
 
 
 def check_one_dtype(graphs: Sequence[Graph]) -> None:

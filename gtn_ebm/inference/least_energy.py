@@ -48,8 +48,9 @@ def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | Non
         GraphError: an energy that is NaN or −inf.
 
     >>> from gtn_ebm import Structure
-    >>> best_path(Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.tensor([3.0, 1.0,
-    2.0]))).input_labels [1, 2]
+    >>> graph = Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.tensor([3.0, 1.0, 2.0]))
+    >>> best_path(graph).input_labels
+    [1, 2]
     """
     if isinstance(graphs, Graph):
         return best_path([graphs])[0]

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.openfst import sum_over_paths, to_openfst
 from gtn_ebm import EPSILON, Graph, GraphError, Structure, Symbols, compose, free_energy, intersect
 from tests.enumeration import FINITE_ENERGIES, graphs, language, same_language, walks
-from tests.openfst import sum_over_paths, to_openfst
 
 
 def composed_by_hand(first: Graph, second: Graph) -> Counter:

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import torch
+from numba.core import event
+
+from gtn_ebm import Graph, Structure, best_path, compose, connect, free_energy, posteriors, topological_sort
+from gtn_ebm.warmup import warmup
+
+
+class Compiled(event.Listener):
+    """Names the functions of ours that are compiled while it listens."""
+
+    def __init__(self):
+        self.names = []
+
+    def on_start(self, happened):
+        function = happened.data["dispatcher"].py_func
+        if function.__module__.startswith("gtn_ebm"):
+            self.names.append(function.__name__)
+
+    def on_end(self, happened):
+        pass
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_nothing_is_left_to_compile(dtype, ordered):
+    warmup()
+    rng = np.random.default_rng(0)
+    source = rng.integers(0, 20, 100)
+    structure = Structure(source, source + rng.integers(1, 5, 100), rng.integers(-1, 3, 100))
+    energies = torch.from_numpy(rng.standard_normal(100)).to(dtype).requires_grad_()
+    graph = Graph(structure, energies)
+    if ordered:
+        graph = topological_sort(graph)
+    with event.install_listener("numba:compile", Compiled()) as compiled:
+        composed = compose(connect(graph), graph)
+        free_energy([composed, graph]).sum().backward()
+        best_path([composed, graph])
+        posteriors(graph)
+    assert compiled.names == []
