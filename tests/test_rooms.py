@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "io": {"graph"},
     "draw": {"graph", "ops", "inference", "io"},
     "compat": BELOW_COMPAT,
-    "__init__": BELOW_COMPAT,
+    "__init__": BELOW_COMPAT | {"warmup"},
 }
 OUTSIDE = {"recipes", "benchmarks", "notebooks", "tests"}
 LAZY = {("graph", "Graph._repr_svg_", "draw")}
