@@ -122,15 +122,16 @@ class _FreeEnergies(torch.autograd.Function):
     """(energies, initial, final) of each graph in turn → F of each, [B] float64."""
 
     @staticmethod
-    def forward(ctx: Any, structures: list[Structure], beta: float, *parts: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, structures: list[Structure], beta: float, differentiable: bool, *parts: Tensor
+    ) -> Tensor:
         ctx.structures, ctx.beta = structures, beta
-        wanted = any(ctx.needs_input_grad[2:])
         dtype = _array_dtype(parts[0])
 
         def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
             structure, of_graph = item
             sums = _Sums(structure, beta, *of_graph)
-            return sums.free_energy(), sums.posteriors(dtype) if wanted else ()
+            return sums.free_energy(), sums.posteriors(dtype) if differentiable else ()
 
         results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
         ctx.save_for_backward(*parts)
@@ -150,9 +151,10 @@ class _FreeEnergies(torch.autograd.Function):
         return (
             None,
             None,
+            None,
             *(
                 p * factors[k // 3] if needed else None
-                for k, (p, needed) in enumerate(zip(posteriors, ctx.needs_input_grad[2:], strict=True))
+                for k, (p, needed) in enumerate(zip(posteriors, ctx.needs_input_grad[3:], strict=True))
             ),
         )
 
@@ -241,7 +243,10 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     if not graphs:
         return torch.zeros(0)
     parts = _parts(graphs)
-    result: Tensor = _FreeEnergies.apply([graph.structure for graph in graphs], beta, *parts)
+    # Posteriors are the gradient; without one they are not worked out.
+    differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    structures = [graph.structure for graph in graphs]
+    result: Tensor = _FreeEnergies.apply(structures, beta, differentiable, *parts)
     return result.to(parts[0])
 
 

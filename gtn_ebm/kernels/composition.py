@@ -186,10 +186,16 @@ def reaching(source, destination, final):
     """
     reached = final.copy()
     backwards = 0
+    state = np.uint32(0)
+    reaches = len(final) > 0 and final[0]
     for place in range(len(source)):
         arc = len(source) - 1 - place
-        reached[source[arc]] |= reached[destination[arc]]
-        backwards += destination[arc] < source[arc]
+        if source[arc] != state:
+            state = source[arc]
+            reaches = final[state]
+        reaches |= reached[destination[arc]]
+        reached[state] = reaches
+        backwards += destination[arc] < state
     return reached, backwards == 0
 
 

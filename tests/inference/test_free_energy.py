@@ -18,6 +18,7 @@ from gtn_ebm import (
     posteriors,
     union,
 )
+from gtn_ebm.kernels import lattice
 from tests.enumeration import ENERGIES, FINITE_ENERGIES, graphs, log_sum, probabilities, requiring_grad, walks
 
 BETAS = st.sampled_from([0.25, 1.0, 3.0])
@@ -128,6 +129,14 @@ def test_no_path_is_inf_without_a_gradient():
             part.grad = None
             value.backward()
             assert part.grad.tolist() == [0.0, 0.0]
+
+
+def test_what_needs_no_gradient_is_not_swept_twice(monkeypatch):
+    monkeypatch.setattr(lattice, "backward", None)
+    graph = Graph.linear([0, 1])
+    assert free_energy(graph) == 0.0
+    with torch.no_grad():
+        assert free_energy(graph.with_energies(torch.zeros(2, requires_grad=True))) == 0.0
 
 
 def test_an_infinite_beta_is_the_minimum():
