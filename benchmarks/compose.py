@@ -29,23 +29,27 @@ CYCLIC_SIZES = [1000, 5000]
 
 
 def layered(rng: np.random.Generator, arcs: int, epsilons: float) -> Graph:
-    """Layers of 36 states, as many as it takes for the arcs."""
+    """Layers of 36 states, as many as it takes for the arcs; epsilons lead to the next state of the layer."""
     width = 36
     layers = max(2, round(arcs / FAN_OUT / width))
     source = np.repeat(np.arange(layers * width), FAN_OUT)
     destination = (source // width + 1) * width + rng.integers(0, width, len(source))
     labels = rng.integers(0, LABELS, (2, len(source)))
-    return _graph(
-        rng, source, destination, labels, epsilons, range(width), range(layers * width, (layers + 1) * width)
-    )
+    inside = (rng.random(len(source)) < epsilons) & (source % width < width - 1)
+    destination[inside] = source[inside] + 1
+    labels[:, inside] = EPSILON
+    ends = range(width), range(layers * width, (layers + 1) * width)
+    return _graph(rng, source, destination, labels, *ends)
 
 
 def cyclic(rng: np.random.Generator, arcs: int, epsilons: float) -> Graph:
     """Arcs from anywhere to anywhere, labels after Zipf."""
-    source = np.repeat(np.arange(arcs // FAN_OUT), FAN_OUT)
-    destination = rng.integers(0, arcs // FAN_OUT, len(source))
+    states = arcs // FAN_OUT
+    source = np.repeat(np.arange(states), FAN_OUT)
+    destination = rng.integers(0, states, len(source))
     labels = np.minimum(rng.zipf(1.3, (2, len(source))) - 1, 999)
-    return _graph(rng, source, destination, labels, epsilons, [0], range(arcs // FAN_OUT))
+    labels[rng.random(labels.shape) < epsilons] = EPSILON
+    return _graph(rng, source, destination, labels, [0], range(states))
 
 
 def _graph(
@@ -53,11 +57,9 @@ def _graph(
     source: NDArray[np.int64],
     destination: NDArray[np.int64],
     labels: NDArray[np.int64],
-    epsilons: float,
     initial: Sequence[int],
     final: Sequence[int],
 ) -> Graph:
-    labels[rng.random(labels.shape) < epsilons] = EPSILON
     energies = torch.from_numpy(rng.random(len(source)).astype(np.float32))
     structure = Structure(source, destination, labels[0], labels[1], states=1 + max(final))
     return Graph(structure, energies, initial=initial, final=final)
@@ -109,8 +111,8 @@ def main(
         list[int], typer.Option(help="Arcs of each graph of a cyclic pair.")
     ] = CYCLIC_SIZES,
     epsilons: Annotated[
-        float, typer.Option(help="Share of epsilons on each side, where there are any.")
-    ] = 0.02,
+        float, typer.Option(help="Share of arcs with an epsilon, where there are any.")
+    ] = 0.1,
     runs: Annotated[int, typer.Option(help="Runs of each contestant.")] = 5,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
 ) -> None:
