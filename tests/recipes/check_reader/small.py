@@ -1,0 +1,81 @@
+"""Trainings of seconds. Run as a program, one of them, so that a test can kill it or start two processes.
+
+python -m tests.recipes.check_reader.small OUT [--exact] [--pause SECONDS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recipes.check_reader import demo, material, training
+from recipes.check_reader.data import read_digits
+from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.reader import CheckReader
+from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.synthetic import Amounts
+from recipes.check_reader.training import Labelled, Material, Settings, Training
+
+CHANNELS = (4, 6, 8)
+
+SETTINGS = Settings(pretraining=2, epochs=2, synthetic=4, batch=4)
+
+
+def small_trainings(replace: Callable[[Any, str, Any], None]) -> None:
+    """Replaces what makes a training large and is no setting."""
+    replace(training, "AMOUNTS_PER_EPOCH", 16)
+    replace(training, "RecognitionTransformer", functools.partial(RecognitionTransformer, channels=CHANNELS))
+    replace(material, "HELD_OUT_AMOUNTS", 6)
+    replace(demo, "AMOUNTS", 6)
+    replace(demo, "SHOWN", 2)
+
+
+def small_reader() -> CheckReader:
+    """A reader that was never trained, always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return CheckReader(RecognitionTransformer(CLASSES, CHANNELS), Grammar.read(), threshold=0.0)
+
+
+@functools.cache
+def small_material() -> Material:
+    """Eight images to learn from, four to validate on."""
+    amounts = Amounts(read_digits(), seed=1)
+    labelled = [
+        Labelled(f"{number}.png", amount.image, amount.digits)
+        for number in range(12)
+        for amount in [amounts.render(number)]
+    ]
+    return Material(labelled[:8], Amounts(read_digits(), seed=0), labelled[8:])
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--exact", action="store_true", help="train in float32 only")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds before each checkpoint is written")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    small_trainings(setattr)
+    if options.exact:
+        torch.autocast = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment, misc]
+    job = Training(SETTINGS, small_material(), Grammar.read(), options.out)
+    checkpoint = job._checkpoint
+
+    def late() -> None:
+        time.sleep(options.pause)
+        checkpoint()
+
+    job._checkpoint = late  # type: ignore[method-assign]
+    job.run(progress=False)
+
+
+if __name__ == "__main__":
+    _main()
