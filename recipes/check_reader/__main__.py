@@ -93,8 +93,8 @@ def evaluate(
     grammar: GrammarFile = None,
 ) -> None:
     """Reads labelled amounts and prints how well."""
-    if json_file is not None and not json_file.parent.is_dir():
-        raise DataError(f"{json_file}: there is no folder {json_file.parent}; make it first")
+    if json_file is not None:
+        _check_can_be_made(json_file)
     torch.set_num_threads(1)
     report = evaluate_cases(_load(model, grammar), cases(data, part, digits))
     if json_file is not None:
@@ -159,6 +159,14 @@ def _line(image: Path, reading: Reading, as_json: bool) -> str:
             "confidence": reading.confidence,
         }
     )
+
+
+def _check_can_be_made(file: Path) -> None:
+    """Before long work, for it would be lost."""
+    if file.is_dir():
+        raise DataError(f"{file}: is a folder; give the name of a file")
+    if not file.parent.is_dir():
+        raise DataError(f"{file}: there is no folder {file.parent}; make it first")
 
 
 def _check_names_differ(images: Sequence[Path]) -> None:

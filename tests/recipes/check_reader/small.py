@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from recipes.check_reader import __main__ as commands
 from recipes.check_reader import demo, material, training
 from recipes.check_reader.data import read_digits
 from recipes.check_reader.grammar import CLASSES, Grammar
@@ -33,6 +34,7 @@ def small_trainings(replace: Callable[[Any, str, Any], None]) -> None:
     replace(training, "AMOUNTS_PER_EPOCH", 16)
     replace(training, "RecognitionTransformer", functools.partial(RecognitionTransformer, channels=CHANNELS))
     replace(material, "HELD_OUT_AMOUNTS", 6)
+    replace(commands, "Settings", functools.partial(Settings, synthetic=4))
     replace(demo, "AMOUNTS", 6)
     replace(demo, "SHOWN", 2)
 
