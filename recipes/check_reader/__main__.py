@@ -45,9 +45,7 @@ ModelOut = Annotated[
     Path, typer.Option(help="Folder for the model, its checkpoint and metrics.csv; goes on where it stopped.")
 ]
 Loss = Annotated[str, typer.Option(help=" or ".join(INVERSE_TEMPERATURE) + ".")]
-Epochs = Annotated[
-    int | None, typer.Option(min=0, help=f"On the data, after pretraining; for '{SYNTHETIC}', all.")
-]
+Epochs = Annotated[int, typer.Option(min=0, help="On the data, after pretraining.")]
 Pretraining = Annotated[
     int, typer.Option(min=0, help=f"Epochs of {AMOUNTS_PER_EPOCH} synthetic amounts first.")
 ]
@@ -67,18 +65,13 @@ def train(
     out: ModelOut,
     digits: DigitsFolder = None,
     loss: Loss = Settings.loss,
-    epochs: Epochs = None,
+    epochs: Epochs = Settings.epochs,
     pretraining: Pretraining = Settings.pretraining,
     grammar: GrammarFile = None,
     seed: Seed = Settings.seed,
 ) -> None:
     """Trains a model: on synthetic amounts, then on the training part (80 %) of a folder."""
-    on_data = 0 if data == SYNTHETIC else Settings.epochs
-    if data == SYNTHETIC and epochs is not None:
-        pretraining = epochs
-    elif epochs is not None:
-        on_data = epochs
-    settings = Settings(loss=loss, pretraining=pretraining, epochs=on_data, seed=seed)
+    settings = Settings(loss=loss, pretraining=pretraining, epochs=epochs, seed=seed)
     amounts = Grammar.read(grammar or DEFAULT)
     Training(settings, training_material(data, digits), amounts, out).run()
 

@@ -49,10 +49,11 @@ class Settings:
     """What a training does; the same settings and data give the same weights.
 
     Attributes:
-        loss: "nll" or "perceptron".
+        loss: "nll" or "perceptron", of these epochs; pretraining is always with "nll".
         pretraining: epochs on synthetic amounts alone, whose drawn symbols are known.
-        epochs: on labelled images after that, of which only the digits are known.
-        synthetic: synthetic amounts mixed into each of these.
+        epochs: on labelled images after that, of which only the digits are known; on synthetic amounts where
+            there are no images.
+        synthetic: synthetic amounts mixed into each epoch of labelled images.
         batch: images a step.
         rate: the greatest learning rate; it rises over the first steps and falls as a cosine.
         weight_decay: of AdamW.
@@ -64,9 +65,9 @@ class Settings:
     """
 
     loss: str = "nll"
-    pretraining: int = 8
-    epochs: int = 30
-    synthetic: int = 200
+    pretraining: int = 6
+    epochs: int = 45
+    synthetic: int = 150
     batch: int = 8
     rate: float = 1e-3
     weight_decay: float = 0.05
@@ -121,13 +122,20 @@ class Material:
 
 
 class Lessons(Dataset[Lesson]):
-    """The lessons of one epoch, in random order. Each depends on (seed, epoch, place) alone."""
+    """The lessons of one epoch, in random order. Each depends on (seed, epoch, place) alone.
+
+    Attributes:
+        pretraining: whether they are synthetic amounts alone, of which the drawn symbols are known.
+        loss: to learn them with.
+    """
 
     def __init__(self, settings: Settings, material: Material, epoch: int):
         self._material, self._seed, self._epoch = material, settings.seed, epoch
-        pretraining = epoch < settings.pretraining
-        self._images = [] if pretraining else material.images
-        synthetic = AMOUNTS_PER_EPOCH if pretraining else settings.synthetic
+        self.pretraining = epoch < settings.pretraining
+        # A perceptron loss has no margin: from random weights it finds energies that are all alike.
+        self.loss = "nll" if self.pretraining else settings.loss
+        self._images = [] if self.pretraining else material.images
+        synthetic = settings.synthetic if self._images else AMOUNTS_PER_EPOCH
         self._first_amount = epoch * AMOUNTS_PER_EPOCH
         self._order = np.random.default_rng([settings.seed, epoch]).permutation(len(self._images) + synthetic)
 
@@ -241,8 +249,8 @@ class Training:
     def _epoch(self, epoch: int, parallel: torch.nn.Module, progress: bool) -> None:
         """Learns, validates, and writes metrics and checkpoint."""
         started = time.perf_counter()
-        stage = "pretraining" if epoch < self.settings.pretraining else "training"
         lessons = self._lessons(epoch)
+        stage = "pretraining" if lessons.pretraining else "training"
         title = f"{stage} {epoch + 1}/{self.epochs}" if progress and self.processes.first else None
         total, unreachable = self.processes.sum(*self._learn(lessons, parallel, title))
         metrics: dict[str, Any] = {"epoch": epoch + 1, "stage": stage}
@@ -278,7 +286,7 @@ class Training:
         parallel.train()
         bar = tqdm(loader, title, disable=title is None, unit="batch", leave=False)
         for (size, _), share in zip(batches, bar, strict=True):
-            of_share, without_path = losses(parallel, self.grammar, share, self.settings.loss)
+            of_share, without_path = losses(parallel, self.grammar, share, lessons.loss)
             # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
             (of_share.sum() * self.processes.count / size).backward()
             self._update()
