@@ -21,7 +21,7 @@ from recipes.check_reader.grammar import DEFAULT, Grammar
 from recipes.check_reader.material import PARTS, SYNTHETIC, cases, training_material
 from recipes.check_reader.pictures import pictures
 from recipes.check_reader.reader import CheckReader, Reading
-from recipes.check_reader.training import AMOUNTS_PER_EPOCH, INVERSE_TEMPERATURE, Settings, Training
+from recipes.check_reader.training import AMOUNTS_PER_EPOCH, LOSSES, Settings, Training
 
 app = typer.Typer(
     help="Reads handwritten cheque amounts with a graph transformer network.",
@@ -44,7 +44,7 @@ GrammarFile = Annotated[
 ModelOut = Annotated[
     Path, typer.Option(help="Folder for the model, its checkpoint and metrics.csv; goes on where it stopped.")
 ]
-Loss = Annotated[str, typer.Option(help=" or ".join(INVERSE_TEMPERATURE) + ".")]
+Loss = Annotated[str, typer.Option(help=" or ".join(LOSSES) + ".")]
 Epochs = Annotated[int, typer.Option(min=0, help="On the data, after pretraining.")]
 Pretraining = Annotated[
     int, typer.Option(min=0, help=f"Epochs of {AMOUNTS_PER_EPOCH} synthetic amounts first.")

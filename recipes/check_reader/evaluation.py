@@ -63,12 +63,16 @@ def choose_threshold(
 ) -> float:
     """The least confidence to accept so that at most ``most_errors`` of all images are accepted and wrong.
 
-    An empty answer is never accepted. Where even the surest answers must be rejected, a little above 1.
+    Half-way between the surest answer to reject and the next surer one, so that rounding moves no answer
+    across. An empty answer is never accepted. Where even the surest must be rejected, a little above 1.
     """
     readings = zip(digits, confidences, truths, strict=True)
     wrong = sorted((sure for answer, sure, truth in readings if answer not in ("", truth)), reverse=True)
     allowed = int(most_errors * len(truths))
-    return math.nextafter(wrong[allowed], math.inf) if len(wrong) > allowed else 0.0
+    if len(wrong) <= allowed:
+        return 0.0
+    surer = [sure for sure in confidences if sure > wrong[allowed]]
+    return (wrong[allowed] + min(surer)) / 2 if surer else math.nextafter(wrong[allowed], math.inf)
 
 
 def shares(

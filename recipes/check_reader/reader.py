@@ -155,6 +155,7 @@ class CheckReader:
             "format": FORMAT,
             "classes": list(self.network.classes),
             "channels": list(self.network.channels),
+            "normalised": self.network.normalised,
             "threshold": self.threshold,
         }
         write_whole(directory / "grammar.txt", self.grammar.text)
@@ -171,16 +172,16 @@ class CheckReader:
             GraphFormatError: the grammar cannot be read.
         """
         directory = Path(directory)
-        channels, threshold = _description(directory / "model.json")
+        channels, normalised, threshold = _description(directory / "model.json")
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
-            network = RecognitionTransformer(CLASSES, channels)
+            network = RecognitionTransformer(CLASSES, channels, normalised)
         weights = _weights(directory / "model.safetensors", network)
         network.to_empty(device="cpu").load_state_dict(weights)
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold)
 
 
-def _description(path: Path) -> tuple[tuple[int, int, int], float]:
-    """The channels and the threshold that a ``model.json`` gives."""
+def _description(path: Path) -> tuple[tuple[int, int, int], bool, float]:
+    """The channels, whether energies are normalised, and the threshold that a ``model.json`` gives."""
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -196,9 +197,12 @@ def _description(path: Path) -> tuple[tuple[int, int, int], float]:
         or not all(type(number) is int and 1 <= number <= MOST_CHANNELS for number in channels)
     ):
         raise DataError(f"{path}: channels are {channels!r:.80}, not three numbers from 1 to {MOST_CHANNELS}")
+    normalised = description.get("normalised")
+    if not isinstance(normalised, bool):
+        raise DataError(f"{path}: normalised is {normalised!r:.80}, neither true nor false")
     if not _is_number(threshold) or not 0 <= threshold <= math.nextafter(1, 2):
         raise DataError(f"{path}: the threshold is {threshold!r:.80}, not a number from 0 to 1")
-    return (channels[0], channels[1], channels[2]), float(threshold)
+    return (channels[0], channels[1], channels[2]), normalised, float(threshold)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

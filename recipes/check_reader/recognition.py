@@ -72,12 +72,17 @@ class RecognitionTransformer(nn.Module):
     Args:
         classes: the symbols it tells apart.
         channels: of the trunk at each of three sizes.
+        normalised: whether the energies of a region are those of probabilities, Σ_c exp(−E_c) = 1. Where not,
+            only whole paths are compared, which is better unless the loss can collapse (``training.LOSSES``).
     """
 
-    def __init__(self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96)):
+    def __init__(
+        self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96), normalised: bool = False
+    ):
         super().__init__()
         self.classes = classes
         self.channels = channels
+        self.normalised = normalised
         small, middle, large = channels
         self.stem = nn.Conv2d(1, small, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -119,7 +124,8 @@ class RecognitionTransformer(nn.Module):
             style = self.style(_image_mean(features, inside))
             regions = torch.cat([_pool(features.float(), segmentations), _geometry(segmentations)], 1)
             hidden = self.hidden(regions) + style.index_select(0, _image_of_region(segmentations))
-        return self.energies(functional.relu(hidden.float()))
+        energies = self.energies(functional.relu(hidden.float()))
+        return -functional.log_softmax(-energies, 1) if self.normalised else energies
 
     def _features(self, ink: Tensor, inside: Tensor) -> Tensor:
         """[B, 1, HEIGHT, W] → [B, ROWS, W / STRIDE, C]."""

@@ -31,8 +31,23 @@ from recipes.check_reader.recognition import RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, segment
 from recipes.check_reader.synthetic import Amounts
 
-INVERSE_TEMPERATURE = {"nll": 1.0, "perceptron": math.inf}
-"""β of each loss F_β(desired) − F_β(all): summing over all paths, or comparing the best ones."""
+
+class Loss(NamedTuple):
+    """F_β(desired) − F_β(all).
+
+    Attributes:
+        beta: inverse temperature: 1 sums over all paths, ∞ compares the best ones.
+        normalised: whether it needs normalised energies (see ``RecognitionTransformer``).
+    """
+
+    beta: float
+    normalised: bool
+
+
+# A perceptron loss has no margin: where all energies are alike it is 0, and nothing can be read. Normalised
+# energies cannot all be low, so that an answer has to be paid for, character by character.
+LOSSES = {"nll": Loss(1.0, normalised=False), "perceptron": Loss(math.inf, normalised=True)}
+"""What training may minimise, by name."""
 
 AMOUNTS_PER_EPOCH = 1000
 """Synthetic amounts that make an epoch of pretraining."""
@@ -49,7 +64,8 @@ class Settings:
     """What a training does; the same settings and data give the same weights.
 
     Attributes:
-        loss: "nll" or "perceptron", of these epochs; pretraining is always with "nll".
+        loss: "nll" or "perceptron", of these epochs; pretraining is always with "nll",
+            since a perceptron loss, having no margin, would collapse.
         pretraining: epochs on synthetic amounts alone, whose drawn symbols are known.
         epochs: on labelled images after that, of which only the digits are known; on synthetic amounts where
             there are no images.
@@ -75,8 +91,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.loss not in INVERSE_TEMPERATURE:
-            raise DataError(f"no loss {self.loss!r}; choose one of {', '.join(INVERSE_TEMPERATURE)}")
+        if self.loss not in LOSSES:
+            raise DataError(f"no loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
         least = {"pretraining": 0, "epochs": 0, "synthetic": 0, "batch": 1, "seed": 0}
         for name, number in least.items():
             if getattr(self, name) < number:
@@ -118,6 +134,7 @@ class Material:
         digits = hashlib.sha256()
         for file, image, label in (*self.images, *self.validation):
             digits.update(f"{file}{image.shape}{label}".encode() + image.tobytes())
+        digits.update(self.amounts.render(0).image.tobytes())  # the first stands for all
         return digits.hexdigest()
 
 
@@ -126,14 +143,13 @@ class Lessons(Dataset[Lesson]):
 
     Attributes:
         pretraining: whether they are synthetic amounts alone, of which the drawn symbols are known.
-        loss: to learn them with.
+        beta: of the loss to learn them with.
     """
 
     def __init__(self, settings: Settings, material: Material, epoch: int):
         self._material, self._seed, self._epoch = material, settings.seed, epoch
         self.pretraining = epoch < settings.pretraining
-        # A perceptron loss has no margin: from random weights it finds energies that are all alike.
-        self.loss = "nll" if self.pretraining else settings.loss
+        self.beta = LOSSES["nll" if self.pretraining else settings.loss].beta
         self._images = [] if self.pretraining else material.images
         synthetic = settings.synthetic if self._images else AMOUNTS_PER_EPOCH
         self._first_amount = epoch * AMOUNTS_PER_EPOCH
@@ -160,7 +176,7 @@ def _varied(image: NDArray[np.uint8], random: np.random.Generator) -> Segmentati
 
 
 def losses(
-    network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], loss: str
+    network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], beta: float
 ) -> tuple[Tensor, int]:
     """F_β(desired) − F_β(all) of each lesson, ≥ 0, float32 [B], and how many answers are out of reach.
 
@@ -170,14 +186,13 @@ def losses(
 
     Args:
         network: from segmentations to their interpretation graphs.
-        loss: a key of INVERSE_TEMPERATURE, which gives β.
+        beta: of the free energies.
     """
     interpretations = network([lesson.segmentation for lesson in lessons])
     selectors = [
         grammar.of_answer(lesson.digits) if lesson.drawn is None else grammar.of_drawing(lesson.drawn)
         for lesson in lessons
     ]
-    beta = INVERSE_TEMPERATURE[loss]
     desired = free_energy(compose(interpretations, selectors), beta)
     everything = free_energy(compose(interpretations, grammar.graph), beta)
     reachable = torch.isfinite(desired)
@@ -205,7 +220,7 @@ class Training:
         self.settings, self.material, self.grammar, self.out = settings, material, grammar, Path(out)
         self.processes = Processes()
         torch.manual_seed(settings.seed)
-        self.network = RecognitionTransformer(CLASSES)
+        self.network = RecognitionTransformer(CLASSES, normalised=LOSSES[settings.loss].normalised)
         self.average = copy.deepcopy(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
@@ -286,7 +301,7 @@ class Training:
         parallel.train()
         bar = tqdm(loader, title, disable=title is None, unit="batch", leave=False)
         for (size, _), share in zip(batches, bar, strict=True):
-            of_share, without_path = losses(parallel, self.grammar, share, lessons.loss)
+            of_share, without_path = losses(parallel, self.grammar, share, lessons.beta)
             # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
             (of_share.sum() * self.processes.count / size).backward()
             self._update()

@@ -19,7 +19,7 @@ from recipes.check_reader import training
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.segmentation import Segmentation
-from recipes.check_reader.training import Lesson, Lessons, Settings, Training, losses
+from recipes.check_reader.training import LOSSES, Lesson, Lessons, Settings, Training, losses
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import SETTINGS, small_material
 
@@ -37,7 +37,7 @@ class TestLosses:
         self, loss: str, digits: str, drawn: str | None
     ) -> None:
         graph = interpretation(seed=1)
-        ours, unreachable = losses(Given([graph]), GRAMMAR, [lesson(digits, drawn)], loss)
+        ours, unreachable = losses(Given([graph]), GRAMMAR, [lesson(digits, drawn)], LOSSES[loss].beta)
         assert unreachable == 0
         assert ours.shape == (1,)
         (gradient,) = torch.autograd.grad(ours.sum(), graph.energies)
@@ -58,7 +58,7 @@ class TestLosses:
     def test_are_never_negative(self, loss: str) -> None:
         graphs = [interpretation(seed) for seed in range(12)]
         lessons = [lesson(digits, None) for digits in ("12", "1", "2", "21")] * 3
-        of_all, unreachable = losses(Given(graphs), GRAMMAR, lessons, loss)
+        of_all, unreachable = losses(Given(graphs), GRAMMAR, lessons, LOSSES[loss].beta)
         assert unreachable == 0
         assert of_all.min() >= -1e-5
         assert of_all.max() > 0.5
@@ -67,7 +67,7 @@ class TestLosses:
     def test_of_an_answer_out_of_reach_is_zero_and_moves_nothing(self, loss: str) -> None:
         graphs = [interpretation(seed) for seed in range(3)]
         lessons = [lesson("12", None), lesson("98765", None), lesson("12", "12oo")]
-        of_all, unreachable = losses(Given(graphs), GRAMMAR, lessons, loss)
+        of_all, unreachable = losses(Given(graphs), GRAMMAR, lessons, LOSSES[loss].beta)
         assert unreachable == 2
         assert of_all[1:].tolist() == [0.0, 0.0]
         assert of_all[0] > 0
