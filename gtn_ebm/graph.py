@@ -58,7 +58,7 @@ class Structure:
         states: their number; one more than the largest in ``source`` and ``destination`` where omitted.
 
     Raises:
-        GraphError: arrays of different lengths, a state that does not exist, a label below −1.
+        GraphError: arrays of different lengths, a state that does not exist, a label below −1, states < 0.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class Structure:
             raise GraphError(f"an arc needs one entry in each array, but their lengths are {lengths}")
         ends = [int(array.max()) for array in (self.source, self.destination) if len(array)]
         self.states = 1 + max(ends, default=-1) if states is None else int(states)
+        if self.states < 0:
+            raise GraphError(f"a graph cannot have {self.states} states")
         if max(ends, default=-1) >= self.states:
             raise GraphError(
                 f"an arc touches state {max(ends)}, but the graph has states 0 to {self.states - 1}"
@@ -389,9 +391,9 @@ class Graph:
         return f"Graph({self.states} states, {self.arcs} arcs, {kind})"
 
     def _repr_svg_(self) -> str:
-        from gtn_ebm.draw import svg
+        from gtn_ebm.draw import preview
 
-        return svg(self)
+        return preview(self)
 
 
 def check_one_dtype(graphs: Sequence[Graph]) -> None:

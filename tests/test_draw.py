@@ -217,6 +217,11 @@ def test_preview_draws_or_says_why_not() -> None:
     assert "501 arcs are too many" in texts(draw.preview(Graph.linear([0] * 501)))[0]
 
 
+def test_a_notebook_shows_the_preview() -> None:
+    for graph in (Graph.linear([7]), Graph.linear([0] * 501)):
+        assert graph._repr_svg_() == draw.preview(graph)
+
+
 def test_unknown_option_is_an_error(diamond: Graph) -> None:
     with pytest.raises(TypeError, match="best"):
         draw.svg(diamond, best=True)  # type: ignore[call-arg]

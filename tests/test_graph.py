@@ -35,7 +35,8 @@ def test_structure_is_immutable_whatever_is_done_to_what_it_was_made_of():
         (([0], [1], [2**31]), "input_labels has a value outside"),
         (([0], [5], [0], None, 2), "touches state 5, but the graph has states 0 to 1"),
         (([-1], [1], [0]), "below 0"),
-        (([0], [0], [0], None, -1), "states"),
+        (([0], [0], [0], None, -1), "-1 states"),
+        (([], [], [], None, -1), "-1 states"),
     ],
 )
 def test_bad_structures_are_refused(arrays, message):
