@@ -126,7 +126,7 @@ def _search(first: Graph, second: Graph) -> _Composed:
     by_label1, order1 = _by_label(structure1, structure1.output_labels, structure1.out_by_output)
     by_label2, order2 = _by_label(structure2, structure2.input_labels, structure2.out_by_input)
     initial1, final1, initial2, final2 = (
-        np.isfinite(as_array(part)) for part in (first.initial, first.final, second.initial, second.final)
+        as_array(part) != np.inf for part in (first.initial, first.final, second.initial, second.final)
     )
     starts = np.flatnonzero(initial1)[:, None] * second.states + np.flatnonzero(initial2)
     keys, arcs = _expand((*by_label1, final1, *by_label2), starts.ravel(), first.arcs + second.arcs)

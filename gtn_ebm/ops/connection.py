@@ -19,8 +19,9 @@ def connect(graph: Graph) -> Graph:
     >>> connect(graph)
     Graph(2 states, 1 arcs, acceptor)
     """
+    # NaN and −inf stay in, so that what computes with them next refuses them by name.
     energies, initial, final = (
-        np.isfinite(as_array(part)) for part in (graph.energies, graph.initial, graph.final)
+        as_array(part) != np.inf for part in (graph.energies, graph.initial, graph.final)
     )
     usable = np.flatnonzero(energies)
     source, destination = (ends[usable].view(np.uint32) for ends in (graph.source, graph.destination))

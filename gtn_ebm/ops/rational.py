@@ -89,7 +89,7 @@ class _NewArcs:
         self.destination = np.concatenate([self.destination, np.full_like(states, joint)])
 
     def _add(self, ends: Tensor) -> NDArray[np.int64]:
-        states = np.flatnonzero(np.isfinite(as_array(ends)))
+        states = np.flatnonzero(as_array(ends) != np.inf)
         self.energies = torch.cat([self.energies, ends[torch.from_numpy(states).to(ends.device)]])
         return states
 

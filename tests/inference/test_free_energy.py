@@ -12,7 +12,9 @@ from gtn_ebm import (
     GraphError,
     Structure,
     closure,
+    compose,
     concat,
+    connect,
     free_energy,
     minimum_energy,
     posteriors,
@@ -175,6 +177,18 @@ def test_unusable_energies_are_named(value, part):
     for act in (free_energy, posteriors, minimum_energy):
         with pytest.raises(GraphError, match="energy 2 of"):
             act(graph.with_energies(**parts))
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+@pytest.mark.parametrize("part", PART_NAMES)
+def test_no_operation_drops_an_unusable_energy(value, part):
+    graph = Graph.linear([0, 1, 2])
+    parts = {name: getattr(graph, name).clone() for name in PART_NAMES}
+    parts[part][{"energies": 1, "initial": 0, "final": 3}[part]] = value
+    bad = graph.with_energies(**parts)
+    for result in (connect(bad), compose(bad, graph), compose(graph, bad), concat(graph, bad, graph)):
+        with pytest.raises(GraphError, match=r"energy \d+ of"):
+            free_energy(result)
 
 
 def test_energies_too_large_to_add_are_named():
