@@ -315,7 +315,7 @@ def _read_idx(directory: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
             shape = struct.unpack(f">{dimensions}I", header[4:])
             size = int(np.prod([int(n) for n in shape], dtype=object))
             values = file.read(size + 1)
-    except (OSError, EOFError, zlib.error, OverflowError) as error:
+    except (OSError, EOFError, zlib.error, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: cut short or damaged ({error}); fetch it again") from error
     if len(values) != size:
         relation = "fewer" if len(values) < size else "more"

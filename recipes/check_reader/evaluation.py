@@ -71,8 +71,10 @@ def choose_threshold(
     allowed = int(most_errors * len(truths))
     if len(wrong) <= allowed:
         return 0.0
+    least = math.nextafter(wrong[allowed], math.inf)
     surer = [sure for sure in confidences if sure > wrong[allowed]]
-    return (wrong[allowed] + min(surer)) / 2 if surer else math.nextafter(wrong[allowed], math.inf)
+    # Between neighbouring numbers there is no half-way: it rounds to either.
+    return max(least, (wrong[allowed] + min(surer)) / 2) if surer else least
 
 
 def shares(

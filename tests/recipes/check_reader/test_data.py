@@ -316,10 +316,14 @@ class TestReadDigits:
             (images, self.labels(5, 0, 10), "label is 10"),
             (self.images(0), self.labels(), "square"),
             (struct.pack(">BBBBIII", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), labels, "cut short|fewer"),
+            (struct.pack(">BBBBIII", 0, 0, 8, 3, 60000, 2**20, 2**20), labels, "cut short|fewer"),
         ]:
-            self.write(tmp_path, bad_images, bad_labels)
-            with pytest.raises(DataError, match=complaint):
-                read_digits(tmp_path)
+            for packed in (False, True):
+                folder = tmp_path / str(packed)
+                folder.mkdir(exist_ok=True)
+                self.write(folder, bad_images, bad_labels, packed)
+                with pytest.raises(DataError, match=complaint):
+                    read_digits(folder)
 
     def test_damaged_gzip(self, tmp_path: Path) -> None:
         self.write(tmp_path, self.images(), self.labels(5, 0, 9))

@@ -88,6 +88,12 @@ class TestThreshold:
         assert threshold == math.nextafter(1, 2)
         assert shares(threshold, ["1", "2"], [1.0, 0.5], ["9", "2"])["reject"] == 1.0
 
+    def test_tells_neighbouring_numbers_apart(self) -> None:
+        for bits in (1, 2, 3):
+            surest = 1.0 - bits * 2.0**-53
+            wrong = math.nextafter(surest, 0)
+            assert choose_threshold(["1", "2"], [wrong, surest], ["9", "2"]) == surest
+
     def test_lets_one_in_a_hundred_pass(self) -> None:
         digits, truths = ["1"] * 200, ["1"] * 197 + ["2"] * 3
         confidences = np.linspace(0.1, 0.9, 200).tolist()
