@@ -281,9 +281,8 @@ def _rows(graph: Graph) -> Iterator[str]:
     else:
         first, entries = graph.states, starts
         final.append(_INFINITY)
-    if not entries and graph.source[:1].tolist() != [
-        first
-    ]:  # a line of its own says which state is the initial one
+    if not entries and graph.source[:1].tolist() != [first]:
+        # A line of its own says which state is the initial one.
         yield _row(first, final[first])
         final[first] = _INFINITY
     epsilons = ["0" if table is None else _EPSILON for table in tables]

@@ -167,6 +167,8 @@ class TestSavedModel:
             ({"channels": [4, 6, 10**12]}, "channels"),
             ({"channels": [4, 6, 9]}, "safetensors"),
             ({"channels": [1024, 1024, 1024]}, "safetensors"),
+            ({"normalised": None}, "normalised"),
+            ({"normalised": 1}, "normalised"),
             ({"threshold": None}, "threshold"),
             ({"threshold": "0.5"}, "threshold"),
             ({"threshold": True}, "threshold"),
