@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Column, Table
 
+from gtn_ebm.io.files import write_whole
+
 SHORTEST_RUN = 0.02
 Contestants = dict[str, Callable[[], Any]]
 
@@ -100,9 +102,7 @@ def show(title: str, rows: Sequence[Row], to_json: Path | None) -> None:
         table.add_row(row.workload, f"{row.arcs:,}", row.contestant, *figures, f"{row.peak_megabytes:.0f}")
     Console(width=None if Console().is_terminal else 120).print(table)
     if to_json:
-        written = to_json.with_suffix(".part")
-        written.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n", encoding="utf-8")
-        written.replace(to_json)
+        write_whole(to_json, json.dumps([row._asdict() for row in rows], indent=1) + "\n")
 
 
 def _right(*names: str) -> list[Column]:
