@@ -202,7 +202,8 @@ def losses(
 class Training:
     """A training that can be stopped at any moment and goes on from its last whole epoch.
 
-    Under ``torchrun`` each process takes its share of every batch, and the result is that of one process.
+    Under ``torchrun`` each process takes its share of every batch, and the result is that of one process, up
+    to the rounding of gradients in bfloat16.
 
     Args:
         settings: what to do.
