@@ -410,7 +410,8 @@ class GraphBuilder:
 
     Args:
         dtype: of the energies.
-        input_symbols, output_symbols: where given, arcs may name their labels.
+        input_symbols, output_symbols: where given, arcs may name their labels; the output's are the input's
+            where omitted.
 
     >>> build = GraphBuilder(input_symbols=Symbols("ab"))
     >>> start, end = build.state(initial=0.0), build.state(final=0.0)
@@ -428,7 +429,7 @@ class GraphBuilder:
     ):
         self._dtype = dtype
         self._input_symbols = input_symbols
-        self._output_symbols = output_symbols
+        self._output_symbols = input_symbols if output_symbols is None else output_symbols
         self._initial: list[float] = []
         self._final: list[float] = []
         self._arcs: list[tuple[int, int, int, int, float]] = []
@@ -458,8 +459,7 @@ class GraphBuilder:
             if not 0 <= state < len(self._initial):
                 raise GraphError(f"state {state} of the arc {source} → {destination} has not been added")
         read = self._label(input_label, self._input_symbols)
-        output_symbols = self._output_symbols or self._input_symbols
-        written = read if output_label is None else self._label(output_label, output_symbols)
+        written = read if output_label is None else self._label(output_label, self._output_symbols)
         self._arcs.append((source, destination, read, written, energy))
         self._attributes.append(attributes)
 

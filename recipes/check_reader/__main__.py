@@ -130,7 +130,7 @@ def demo(
     """Writes amounts, trains on them, evaluates, reads ten images and makes an HTML page of it all."""
     from recipes.check_reader.demo import run
 
-    page = run(out, epochs=1 if short else 5)
+    page = run(out / "short", epochs=1) if short else run(out, epochs=6)
     typer.echo(f"open {page}")
 
 

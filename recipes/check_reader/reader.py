@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -101,12 +102,10 @@ class CheckReader:
 
     def read_all(self, images: Iterable[Image], batch: int = 16) -> list[Reading]:
         """Reads many images, ``batch`` at a time. Raises DataError as ``read``."""
-        segmentations = [self.segment(image) for image in images]
-        return [
-            reading
-            for first in range(0, len(segmentations), batch)
-            for reading in self.read_segmentations(segmentations[first : first + batch])
-        ]
+        remaining, readings = iter(images), list[Reading]()
+        while some := [self.segment(image) for image in itertools.islice(remaining, batch)]:
+            readings += self.read_segmentations(some)
+        return readings
 
     def segment(self, image: Image) -> Segmentation:
         """The segmentation graph of an image. Raises DataError as ``read``."""
