@@ -55,7 +55,9 @@ Report = Annotated[Path | None, typer.Option("--json", help="Write the whole rep
 Images = Annotated[list[Path], typer.Argument(help="Image files.")]
 Svg = Annotated[Path | None, typer.Option(help="Folder for the graphs of each image.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
-DemoOut = Annotated[Path, typer.Option(help="Folder for the amounts, the model and the page.")]
+DemoOut = Annotated[
+    Path | None, typer.Option(help="Folder for the amounts, the model and the page; out, or out/short.")
+]
 Short = Annotated[bool, typer.Option("--short", help="Train for a minute only, to see that all works.")]
 
 
@@ -124,13 +126,13 @@ def read(
 
 @app.command()
 def demo(
-    out: DemoOut = Path("out"),
+    out: DemoOut = None,
     short: Short = False,
 ) -> None:
     """Writes amounts, trains on them, evaluates, reads ten images and makes an HTML page of it all."""
     from recipes.check_reader.demo import run
 
-    page = run(out / "short", epochs=1) if short else run(out, epochs=6)
+    page = run(out or Path("out/short"), epochs=1) if short else run(out or Path("out"), epochs=6)
     typer.echo(f"open {page}")
 
 
