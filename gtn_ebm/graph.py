@@ -186,7 +186,10 @@ class Structure:
             ordered = np.zeros(self.states, np.bool_)
             ordered[order] = True
             state = kernels.state_on_cycle(self.source.view(np.uint32), *self.in_index, ordered)
-            raise CycleError(f"the graph must be acyclic here, but state {state} lies on a cycle")
+            raise CycleError(
+                f"the graph must be acyclic here, but state {state} lies on a cycle; "
+                "cut it, or compose with an acyclic graph first"
+            )
         return order
 
     @cached_property
@@ -240,6 +243,10 @@ class Graph:
     ):
         self.structure = structure
         self.energies = torch.zeros(structure.arcs) if energies is None else energies
+        if not isinstance(self.energies, Tensor):
+            raise GraphError(
+                f"energies must be a tensor, not {type(self.energies).__name__}; use torch.tensor(…)"
+            )
         if self.energies.shape != (structure.arcs,) or not self.energies.dtype.is_floating_point:
             raise GraphError(
                 f"energies must be a floating tensor of shape [{structure.arcs}], one for each arc, "

@@ -208,7 +208,9 @@ def _parts(graphs: Sequence[Graph]) -> list[Tensor]:
     return [part for graph in graphs for part in (graph.energies, graph.initial, graph.final)]
 
 
-def _check_beta(beta: float) -> None:
+def _check_beta(beta: float | Tensor) -> None:
+    if isinstance(beta, Tensor):
+        raise GraphError("β must be a number, not a tensor; for a learned temperature scale the energies")
     if not beta > 0.0:
         raise GraphError(f"β must be positive, not {beta}")
 

@@ -16,6 +16,8 @@ def write_beside(path: FileName, write: Callable[[Path], object]) -> None:
     try:
         write(beside)
         beside.replace(path)
+    except OSError as error:  # which names the file beside, of which nobody has heard
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ def train(
     seed: Seed = Settings.seed,
 ) -> None:
     """Trains a model: on synthetic amounts, then on the training part (80 %) of a folder."""
+    _leave_a_core()
     settings = Settings(loss=loss, pretraining=pretraining, epochs=epochs, seed=seed)
     amounts = Grammar.read(grammar or DEFAULT)
     Training(settings, training_material(data, digits), amounts, out).run()
@@ -130,10 +132,17 @@ def demo(
     short: Short = False,
 ) -> None:
     """Writes amounts, trains on them, evaluates, reads ten images and makes an HTML page of it all."""
-    from recipes.check_reader.demo import run
+    from recipes.check_reader.demo import ENOUGH, run
 
-    page = run(out or Path("out/short"), epochs=1) if short else run(out or Path("out"), epochs=6)
+    _leave_a_core()
+    page = run(out or Path("out/short"), epochs=1) if short else run(out or Path("out"), epochs=ENOUGH)
     typer.echo(f"open {page}")
+
+
+def _leave_a_core() -> None:
+    """One core is for the worker that segments the next images; threads that wait for it would cost more."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
 
 
 def _load(model: Path, grammar: Path | None) -> CheckReader:

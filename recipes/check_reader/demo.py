@@ -16,6 +16,9 @@ from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.synthetic import write_folder
 from recipes.check_reader.training import Settings, Training
 
+ENOUGH = 6
+"""Epochs after which about half of the amounts are read."""
+
 AMOUNTS = 100
 """Written to evaluate on."""
 
@@ -47,17 +50,18 @@ def run(out: Path, epochs: int) -> Path:
     examples = read_folder(data)
     report = evaluate(reader, (Case(e.file, e.path, e.digits, None) for e in examples))
     write_whole(out / "report.json", json.dumps(report, indent=1) + "\n")
-    introduction = _introduction(report)
+    introduction = _introduction(report, epochs)
     print(introduction)
     exhibits = [_exhibit(reader, example) for example in examples[:SHOWN]]
     write_whole(out / "index.html", page("Handwritten amounts, read", introduction, exhibits))
     return out / "index.html"
 
 
-def _introduction(report: dict[str, Any]) -> str:
+def _introduction(report: dict[str, Any], epochs: int) -> str:
     accepted = report["at_1pct_error"]
     return (
-        f"{report['n']} amounts written with digits not trained on: "
+        f"After {epochs} epochs of training ({ENOUGH} are needed to read), "
+        f"of {report['n']} amounts written with digits not trained on "
         f"{report['string_rate']:.0%} read right as a whole; with rejection {accepted['correct']:.0%} right, "
         f"{accepted['reject']:.0%} rejected, {accepted['error']:.0%} wrong."
     )
