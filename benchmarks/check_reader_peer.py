@@ -25,13 +25,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tqdm import tqdm
 
 from gtn_ebm.errors import DataError
+from gtn_ebm.io.files import write_whole
 from recipes.check_reader.data import Example, load_image, read_folder, split
+from recipes.check_reader.evaluation import choose_threshold, scores
 
 ROWS = 48
 BLANK = 10
 BATCH = 16
 PEAK_LEARNING_RATE = 2e-3
-ALLOWED_ERROR = 0.01
 
 DATA = Path(os.environ.get("GTN_EBM_DATA", Path(__file__).parents[2] / "shared" / "data")) / "check_amounts"
 
@@ -153,64 +154,17 @@ def read(network: Network, example: Example) -> Reading:
     return Reading(example.file, example.digits, "".join(map(str, digits)), loss.neg().exp().item())
 
 
-def string_rate(readings: Sequence[Reading]) -> float:
-    """The share of amounts read without any error."""
-    return sum(reading.answer == reading.digits for reading in readings) / len(readings)
-
-
-def digit_error_rate(readings: Sequence[Reading]) -> float:
-    """Insertions, deletions and substitutions for each digit that is to be read."""
-    errors = sum(edit_distance(reading.answer, reading.digits) for reading in readings)
-    return errors / sum(len(reading.digits) for reading in readings)
-
-
-def edit_distance(a: str, b: str) -> int:
-    """Levenshtein's distance."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
-
-
-def rates_at(threshold: float, readings: Sequence[Reading]) -> dict[str, float]:
-    """The shares of amounts that are correct, wrong, and rejected for less confidence than `threshold`."""
-    accepted = [reading for reading in readings if reading.confidence >= threshold]
-    correct = sum(reading.answer == reading.digits for reading in accepted) / len(readings)
-    wrong = len(accepted) / len(readings) - correct
-    return {"threshold": threshold, "correct": correct, "wrong": wrong, "rejected": 1 - correct - wrong}
-
-
-def best_threshold(readings: Sequence[Reading]) -> float:
-    """The threshold of most correct answers with at most ALLOWED_ERROR wrong.
-
-    It is 2, which rejects everything, where even the surest answers are wrong too often.
-    """
-    rates = [rates_at(threshold, readings) for threshold in (2.0, *(r.confidence for r in readings))]
-    allowed = [rate for rate in rates if rate["wrong"] <= ALLOWED_ERROR]
-    return max(allowed, key=lambda rate: (rate["correct"], rate["threshold"]))["threshold"]
-
-
-def evaluate(validation: Sequence[Reading], test: Sequence[Reading]) -> dict[str, dict[str, float]]:
-    """The rates of both parts, and what the test part gives at the best threshold of either."""
+def evaluate(validation: Sequence[Reading], test: Sequence[Reading]) -> dict[str, dict[str, Any]]:
+    """The scores of both parts, as the check reader's, at the threshold that validation chooses."""
+    threshold = choose_threshold(*_columns(validation))
     return {
-        "validation": _rates(validation),
-        "test": _rates(test),
-        "test_at_best_threshold_of_test": rates_at(best_threshold(test), test),
-        "test_at_best_threshold_of_validation": rates_at(best_threshold(validation), test),
+        "validation": scores(threshold, *_columns(validation)),
+        "test": scores(threshold, *_columns(test)),
     }
 
 
-def _rates(readings: Sequence[Reading]) -> dict[str, float]:
-    return {"string_rate": string_rate(readings), "digit_error_rate": digit_error_rate(readings)}
-
-
-def write_report(report: dict[str, Any], path: Path) -> None:
-    """Writes JSON, whole or not at all."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(json.dumps(report, indent=2), encoding="utf-8")
-    beside.replace(path)
+def _columns(readings: Sequence[Reading]) -> tuple[list[str], list[float], list[str]]:
+    return [r.answer for r in readings], [r.confidence for r in readings], [r.digits for r in readings]
 
 
 def main(
@@ -249,7 +203,7 @@ def main(
     typer.echo(json.dumps(figures, indent=2))
     if report is not None:
         readings = {"validation": [asdict(r) for r in validation], "test": [asdict(r) for r in test]}
-        write_report(figures | {"readings": readings}, report)
+        write_whole(report, json.dumps(figures | {"readings": readings}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

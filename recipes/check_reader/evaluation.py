@@ -96,6 +96,20 @@ def shares(
     }
 
 
+def scores(
+    threshold: float, digits: Sequence[str], confidences: Sequence[float], truths: Sequence[str]
+) -> dict[str, Any]:
+    """How well answers fit the truths: the first five figures of ``evaluate``, at the threshold given."""
+    hindsight = choose_threshold(digits, confidences, truths)
+    return {
+        "n": len(truths),
+        "string_rate": string_rate(digits, truths),
+        "digit_error_rate": sum(map(edit_distance, digits, truths)) / sum(map(len, truths)),
+        "at_1pct_error": shares(threshold, digits, confidences, truths),
+        "at_1pct_error_hindsight": shares(hindsight, digits, confidences, truths),
+    }
+
+
 def evaluate(reader: CheckReader, cases: Iterable[Case]) -> dict[str, Any]:
     """Reads every case, one at a time, and reports.
 
@@ -129,15 +143,8 @@ def evaluate(reader: CheckReader, cases: Iterable[Case]) -> dict[str, Any]:
     if not rows:
         raise DataError("there are no images to evaluate on")
     digits, confidences, truths = ([row[key] for row in rows] for key in ("answer", "confidence", "truth"))
-    edits = sum(map(edit_distance, digits, truths))
     report = {
-        "n": len(rows),
-        "string_rate": string_rate(digits, truths),
-        "digit_error_rate": edits / sum(map(len, truths)),
-        "at_1pct_error": shares(reader.threshold, digits, confidences, truths),
-        "at_1pct_error_hindsight": shares(
-            choose_threshold(digits, confidences, truths), digits, confidences, truths
-        ),
+        **scores(reader.threshold, digits, confidences, truths),
         "ms_per_image": float(np.median(milliseconds)) if milliseconds else None,
         "unreadable": sum("error" in row for row in rows),
     }
