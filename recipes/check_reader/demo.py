@@ -17,7 +17,7 @@ from recipes.check_reader.synthetic import write_folder
 from recipes.check_reader.training import Settings, Training
 
 ENOUGH = 6
-"""Epochs after which about half of the amounts are read."""
+"""Epochs of the whole demo: some minutes."""
 
 AMOUNTS = 100
 """Written to evaluate on."""
@@ -45,7 +45,8 @@ def run(out: Path, epochs: int) -> Path:
         print(f"writing {AMOUNTS} amounts to {data}")
         write_folder(data, AMOUNTS, train_and_held_out(read_digits())[1], TEST_SEED)
     print(f"training for {epochs} epochs of synthetic amounts")
-    settings = Settings(pretraining=epochs, epochs=0)
+    # Few images must do, so each moves the weights more often than in a long training.
+    settings = Settings(pretraining=epochs, epochs=0, batch=4)
     reader = Training(settings, training_material(SYNTHETIC, None), Grammar.read(), out / "model").run()
     examples = read_folder(data)
     report = evaluate(reader, (Case(e.file, e.path, e.digits, None) for e in examples))
@@ -60,7 +61,7 @@ def run(out: Path, epochs: int) -> Path:
 def _introduction(report: dict[str, Any], epochs: int) -> str:
     accepted = report["at_1pct_error"]
     return (
-        f"After {epochs} epochs of training ({ENOUGH} are needed to read), "
+        f"After {epochs} of the {ENOUGH} epochs of training that the whole demo takes, "
         f"of {report['n']} amounts written with digits not trained on "
         f"{report['string_rate']:.0%} read right as a whole; with rejection {accepted['correct']:.0%} right, "
         f"{accepted['reject']:.0%} rejected, {accepted['error']:.0%} wrong."
