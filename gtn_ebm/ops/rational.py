@@ -21,7 +21,8 @@ def union(*graphs: Graph) -> Graph:
         GraphError: no graph, different dtypes or symbol tables, or attributes of different kinds under one
         name.
     """
-    offsets = _check(graphs)
+    _check(graphs)
+    offsets = _first_states(graphs)
     return _assemble(
         graphs,
         _NewArcs(graphs[0].energies),
@@ -40,7 +41,8 @@ def concat(*graphs: Graph) -> Graph:
     Raises:
         GraphError: as ``union``.
     """
-    offsets = _check(graphs)
+    _check(graphs)
+    offsets = _first_states(graphs)
     joints = len(graphs) - 1
     new = _NewArcs(graphs[0].energies)
     for k in range(joints):
@@ -94,8 +96,12 @@ class _NewArcs:
         return states
 
 
-def _check(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
+def _first_states(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
     """The number of the first state of each graph among all, and last the number of states."""
+    return np.cumsum([0, *(graph.states for graph in graphs)])
+
+
+def _check(graphs: tuple[Graph, ...]) -> None:
     if not graphs:
         raise GraphError("at least one graph is needed")
     first = graphs[0]
@@ -103,12 +109,11 @@ def _check(graphs: tuple[Graph, ...]) -> NDArray[np.int64]:
     for k, graph in enumerate(graphs):
         if (graph.input_symbols, graph.output_symbols) != (first.input_symbols, first.output_symbols):
             raise GraphError(f"graph {k} has other symbol tables than graph 0")
-    return np.cumsum([0, *(graph.states for graph in graphs)])
 
 
 def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: Tensor, states: int) -> Graph:
     """The graphs side by side, with the new arcs behind all of theirs."""
-    offsets = np.cumsum([0, *(graph.states for graph in graphs)])
+    offsets = _first_states(graphs)
     epsilons = np.full(len(new.source), EPSILON, np.int32)
     source = [graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)]
     destination = [graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)]
