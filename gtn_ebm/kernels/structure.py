@@ -5,20 +5,27 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def group(keys, groups):
-    """Counting sort: the items of key k are ``order[offsets[k]:offsets[k + 1]]``, in the order they had."""
-    offsets = np.zeros(groups + 1, np.uint32)
+def offsets(keys, groups):
+    """Where each key's items begin once grouped: those of key k are from place k to place k + 1 of these."""
+    result = np.zeros(groups + 1, np.uint32)
     for key in keys:
-        offsets[key + 1] += np.uint32(1)
+        result[key + 1] += np.uint32(1)
     for k in range(groups):
-        offsets[k + 1] += offsets[k]
-    place = offsets[:-1].copy()
+        result[k + 1] += result[k]
+    return result
+
+
+@njit(nogil=True, cache=True)
+def group(keys, groups):
+    """Counting sort: the items of key k are ``order[starts[k]:starts[k + 1]]``, in the order they had."""
+    starts = offsets(keys, groups)
+    place = starts[:-1].copy()
     order = np.empty(len(keys), np.uint32)
     for item in range(len(keys)):
         key = keys[item]
         order[place[key]] = item
         place[key] += np.uint32(1)
-    return offsets, order
+    return starts, order
 
 
 @njit(nogil=True, cache=True)
@@ -34,28 +41,13 @@ def group_by_both(keys, groups, labels, largest_label):
         place = next_label[labels[item] + 1]
         by_label[place] = item
         next_label[labels[item] + 1] = place + np.uint32(1)
-    offsets = np.zeros(groups + 1, np.uint32)
-    for key in keys:
-        offsets[key + 1] += np.uint32(1)
-    for k in range(groups):
-        offsets[k + 1] += offsets[k]
-    place_of = offsets[:-1].copy()
+    starts = offsets(keys, groups)
+    place_of = starts[:-1].copy()
     order = np.empty(len(keys), np.uint32)
     for chosen in by_label:
         order[place_of[keys[chosen]]] = chosen
         place_of[keys[chosen]] += np.uint32(1)
-    return offsets, order
-
-
-@njit(nogil=True, cache=True)
-def offsets(keys, groups):
-    """``group``'s offsets alone."""
-    result = np.zeros(groups + 1, np.uint32)
-    for key in keys:
-        result[key + 1] += np.uint32(1)
-    for k in range(groups):
-        result[k + 1] += result[k]
-    return result
+    return starts, order
 
 
 @njit(nogil=True, cache=True)
