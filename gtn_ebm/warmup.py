@@ -6,7 +6,7 @@ import torch
 
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference import best_path, free_energy, posteriors
-from gtn_ebm.ops import closure, compose, connect
+from gtn_ebm.ops import closure, compose, connect, topological_sort
 
 
 def warmup(dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)) -> None:
@@ -17,7 +17,7 @@ def warmup(dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)) -> 
     must not wait: at the start of a service, or when building a container image.
     """
     for dtype in dtypes:
-        # Arcs neither in the order of their states nor of their labels, and then a cycle.
+        # Arcs neither in the order of their states nor of their labels, then a cycle, then arcs in order.
         structure = Structure([1, 0, 0], [2, 2, 1], [0, 1, 0])
         graph = Graph(structure, torch.zeros(3, dtype=dtype, requires_grad=True))
         energy = free_energy(compose(connect(graph), graph))
@@ -26,3 +26,4 @@ def warmup(dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)) -> 
         posteriors(graph.detach())
         best_path(graph)
         compose(closure(graph), graph)
+        compose(topological_sort(graph), graph)
