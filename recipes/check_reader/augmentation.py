@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 def augment(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:
     """A variation of a grey image, uint8 [h, w]: another slant, size, frame, pen, light and noise."""
-    return _light(_pen(_geometry(image, random), random), random)
+    return vary_ink(_geometry(image, random), random)
+
+
+def vary_ink(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:
+    """A variation in which everything stays in its place: another pen, light and noise."""
+    return _light(_pen(image, random), random)
 
 
 def _geometry(image: NDArray[np.uint8], random: Generator) -> NDArray[np.uint8]:

@@ -120,7 +120,7 @@ class CheckReader:
     @torch.inference_mode()
     def read_segmentations(self, segmentations: Sequence[Segmentation]) -> list[Reading]:
         """Reads a batch of images already segmented."""
-        interpretations = self.network(segmentations)
+        interpretations = [evidence.interpretation for evidence in self.network(segmentations)]
         amounts = compose(interpretations, self.grammar.graph)
         everything = free_energy([amount.to(torch.float64) for amount in amounts])
         return [

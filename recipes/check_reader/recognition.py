@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gtn_ebm import Graph, Structure, Symbols
+from recipes.check_reader.displacement import DisplacementNetwork, places_graph
 from recipes.check_reader.segmentation import HEIGHT, Segmentation
 
 STRIDE = 4
@@ -26,6 +28,18 @@ ROWS = 6
 
 BINS = 5
 """Parts into which a region's columns are divided."""
+
+
+class Evidence(NamedTuple):
+    """What the recognition transformer sees in an image.
+
+    Attributes:
+        interpretation: the interpretation graph, an arc for each region of the segmentation and class.
+        places: the graph of the space displacement network, an arc for each place and class.
+    """
+
+    interpretation: Graph
+    places: Graph
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -99,40 +113,55 @@ class RecognitionTransformer(nn.Module):
         self.style = nn.Linear(middle, 192)
         self.hidden = nn.Linear(middle * ROWS * BINS + 5, 192)
         self.energies = nn.Linear(192, len(classes))
+        self.displacement_block = Block(large, large, (2, 1))
+        self.displacement_norm = ChannelNorm(large)
+        self.displacement_narrow = nn.Conv2d(large, middle, 1)
         self.apply(_initialise)
+        self.displacement = DisplacementNetwork(middle * ROWS)
         with torch.no_grad():
             self.energies.weight.mul_(0.3)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, segmentations: Sequence[Segmentation]) -> list[Graph]:
-        """The interpretation graphs: over each arc of a segmentation graph, one arc a class.
-
-        Their attribute ``region`` holds the number of the segmentation's arc.
-        """
-        energies = self.region_energies(segmentations)
-        counts = [len(segmentation.arcs) for segmentation in segmentations]
-        return [
-            interpretation_graph(segmentation, of_image, self.classes)
-            for segmentation, of_image in zip(segmentations, energies.split(counts), strict=True)
-        ]
-
-    def region_energies(self, segmentations: Sequence[Segmentation]) -> Tensor:
-        """The energies of all regions of all images, [ΣR, classes]."""
+    def forward(self, segmentations: Sequence[Segmentation]) -> list[Evidence]:
+        """The evidence in each image."""
         ink, inside = _batch(segmentations)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
-            features = self._features(ink, inside)
+            features, columns = self._features(ink, inside)
+        energies = self._region_energies(features, inside, segmentations)
+        counts = [len(segmentation.arcs) for segmentation in segmentations]
+        widths = [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
+        return [
+            Evidence(interpretation_graph(segmentation, of_regions, self.classes), places_graph(of_places))
+            for segmentation, of_regions, of_places in zip(
+                segmentations, energies.split(counts), self.displacement(columns.float(), widths), strict=True
+            )
+        ]
+
+    def _region_energies(
+        self, features: Tensor, inside: Tensor, segmentations: Sequence[Segmentation]
+    ) -> Tensor:
+        """The energies of all regions of all images, [ΣR, classes]."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
             style = self.style(_image_mean(features, inside))
             regions = torch.cat([_pool(features.float(), segmentations), _geometry(segmentations)], 1)
             hidden = self.hidden(regions) + style.index_select(0, _image_of_region(segmentations))
         energies = self.energies(functional.relu(hidden.float()))
         return -functional.log_softmax(-energies, 1) if self.normalised else energies
 
-    def _features(self, ink: Tensor, inside: Tensor) -> Tensor:
-        """[B, 1, HEIGHT, W] → [B, ROWS, W / STRIDE, C]."""
+    def _features(self, ink: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 1, HEIGHT, W] → features of regions, [B, ROWS, W / STRIDE, C], and of columns,
+        [B, W / STRIDE, C · ROWS]."""
         x = functional.relu(self.stem(ink))
-        for block in self.blocks:
+        for block in self.blocks[:3]:
             x = block(x, inside)
-        return self.narrow(functional.relu(self.norm(x))).permute(0, 2, 3, 1)
+        columns = self.displacement_block(x, inside)
+        for block in self.blocks[3:]:
+            x = block(x, inside)
+        columns = self.displacement_narrow(functional.relu(self.displacement_norm(columns)))
+        return (
+            self.narrow(functional.relu(self.norm(x))).permute(0, 2, 3, 1),
+            columns.flatten(1, 2).transpose(1, 2),
+        )
 
 
 def _initialise(module: nn.Module) -> None:

@@ -301,7 +301,7 @@ def right_path(
     best, chains = np.zeros(states), [()] * states
     for x, y, width, height in boxes:
         corners = np.array([x, y, x + width, y + height]) * segmentation.scale
-        along, area = _overlaps(segmentation.boxes, corners)
+        along, area = overlaps(segmentation.boxes, corners)
         score = np.where(along >= overlap, best[arcs[:, 0]] + area, -np.inf)
         reached, extended = np.full(states, -np.inf), [()] * states
         for arc in np.flatnonzero(score > -np.inf):
@@ -315,7 +315,7 @@ def right_path(
     return list(chains[-1]) if best[-1] > -np.inf else None
 
 
-def _overlaps(
+def overlaps(
     boxes: NDArray[np.float32], box: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Intersection over union of each of R boxes with one, of spans along x, [R], and of areas, [R]."""

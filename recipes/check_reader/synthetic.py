@@ -61,13 +61,15 @@ class SyntheticAmount:
 
     `digits` is what a reader should answer: cents are part of it unless they are zero. `drawn` has all
     symbols from left to right, a space for a wide gap, an "o" for a small raised zero, "≠" for a dash with
-    strokes through it. `boxes` has one x, y, width, height in pixels for each of `digits`.
+    strokes through it. A box is x, y, width, height in pixels: `boxes` has one for each of `digits`,
+    `drawn_boxes` one for each of `drawn`.
     """
 
     image: NDArray[np.uint8]
     digits: str
     drawn: str
     boxes: list[Box]
+    drawn_boxes: list[Box]
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Amounts:
             "".join(symbol.character for symbol in symbols if symbol.in_answer),
             "".join(symbol.character for symbol in symbols),
             [box for box, symbol in zip(boxes, symbols, strict=True) if symbol.in_answer],
+            boxes,
         )
 
     def _write(self, random: Generator, writer: _Writer, symbols: list[_Symbol]) -> tuple[Ink, list[Box]]:

@@ -20,15 +20,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from gtn_ebm import DataError, compose, free_energy
+from gtn_ebm import DataError, Graph, compose, free_energy
 from gtn_ebm.io.files import write_beside, write_whole
-from recipes.check_reader.augmentation import augment
+from recipes.check_reader.augmentation import augment, vary_ink
+from recipes.check_reader.data import Box
+from recipes.check_reader.displacement import spellings
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
-from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.processes import Processes
 from recipes.check_reader.reader import CheckReader
-from recipes.check_reader.recognition import RecognitionTransformer
-from recipes.check_reader.segmentation import Segmentation, segment
+from recipes.check_reader.recognition import Evidence, RecognitionTransformer
+from recipes.check_reader.segmentation import Segmentation, overlaps, segment
 from recipes.check_reader.synthetic import Amounts
 
 
@@ -51,6 +53,9 @@ LOSSES = {"nll": Loss(1.0, normalised=False), "perceptron": Loss(math.inf, norma
 
 AMOUNTS_PER_EPOCH = 1000
 """Synthetic amounts that make an epoch of pretraining."""
+
+GUIDANCE = 0.6
+"""Least overlap along x, intersection over union, of a digit's region with where it was drawn."""
 
 WARM_UP_STEPS = 100
 """Over which the learning rate rises."""
@@ -84,10 +89,10 @@ class Settings:
     pretraining: int = 6
     epochs: int = 45
     synthetic: int = 150
-    batch: int = 8
+    batch: int = 4
     rate: float = 1e-3
     weight_decay: float = 0.05
-    averaging: float = 0.998
+    averaging: float = 0.999
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -107,12 +112,19 @@ class Labelled(NamedTuple):
     digits: str
 
 
+class Drawing(NamedTuple):
+    """The symbols drawn, left to right, and the box of each in pixels of the image."""
+
+    symbols: str
+    boxes: list[Box]
+
+
 class Lesson(NamedTuple):
-    """One thing to learn from: the digits, and the symbols drawn where they are known."""
+    """One thing to learn from: the digits, and what was drawn where that is known."""
 
     segmentation: Segmentation
     digits: str
-    drawn: str | None
+    drawing: Drawing | None
 
 
 @dataclass(frozen=True)
@@ -163,16 +175,35 @@ class Lessons(Dataset[Lesson]):
         random = np.random.default_rng([self._seed, self._epoch, number])
         if number < len(self._images):
             _, image, digits = self._images[number]
-            return Lesson(_varied(image, random), digits, None)
+            return Lesson(_segmented(augment(image, random), image), digits, None)
         amount = self._material.amounts.render(self._first_amount + number)
-        return Lesson(_varied(amount.image, random), amount.digits, amount.drawn.replace(" ", ""))
+        # In their places, so that the boxes stay right; amounts differ enough as they are written.
+        varied = vary_ink(amount.image, random)
+        drawn = [(c, box) for c, box in zip(amount.drawn, amount.drawn_boxes, strict=True) if c != " "]
+        drawing = Drawing("".join(c for c, _ in drawn), [box for _, box in drawn])
+        return Lesson(_segmented(varied, amount.image), amount.digits, drawing)
 
 
-def _varied(image: NDArray[np.uint8], random: np.random.Generator) -> Segmentation:
+def _segmented(varied: NDArray[np.uint8], image: NDArray[np.uint8]) -> Segmentation:
     try:
-        return segment(augment(image, random))
-    except DataError:  # a variation so pale that no ink is left
+        return segment(varied)
+    except DataError:  # so pale that no ink is left
         return segment(image)
+
+
+def guided(interpretation: Graph, segmentation: Segmentation, drawing: Drawing) -> Graph:
+    """The interpretation graph without the digits that are not where they were drawn.
+
+    A digit's arc stays where its region and a box of that digit overlap along x by GUIDANCE or more.
+    """
+    misplaced = torch.ones(len(segmentation.arcs), len(CLASSES), dtype=torch.bool)
+    misplaced[:, len(DIGITS) :] = False
+    for symbol, (x, y, width, height) in zip(*drawing, strict=True):
+        if symbol in DIGITS:
+            box = np.array([x, y, x + width, y + height]) * segmentation.scale
+            along, _ = overlaps(segmentation.boxes, box)
+            misplaced[torch.from_numpy(along >= GUIDANCE), CLASSES.label(symbol)] = False
+    return interpretation.with_energies(interpretation.energies.masked_fill(misplaced.flatten(), torch.inf))
 
 
 def losses(
@@ -188,15 +219,22 @@ def losses(
         network: from segmentations to their interpretation graphs.
         beta: of the free energies.
     """
-    interpretations = network([lesson.segmentation for lesson in lessons])
+    evidence = network([lesson.segmentation for lesson in lessons])
+    interpretations, places = ([getattr(one, part) for one in evidence] for part in Evidence._fields)
+    sought = [
+        interpretation if drawing is None else guided(interpretation, segmentation, drawing)
+        for interpretation, (segmentation, _, drawing) in zip(interpretations, lessons, strict=True)
+    ]
     selectors = [
-        grammar.of_answer(lesson.digits) if lesson.drawn is None else grammar.of_drawing(lesson.drawn)
+        grammar.of_answer(lesson.digits) if lesson.drawing is None else grammar.of_drawing(lesson.drawing.symbols)
         for lesson in lessons
     ]
-    desired = free_energy(compose(interpretations, selectors), beta)
+    desired = free_energy(compose(sought, selectors), beta)
     everything = free_energy(compose(interpretations, grammar.graph), beta)
-    reachable = torch.isfinite(desired)
-    return torch.where(reachable, desired - everything, 0.0), int((~reachable).sum())
+    seen = free_energy(compose(places, [spellings(lesson.digits) for lesson in lessons]), beta)
+    anything = free_energy(places, beta)
+    reachable = torch.isfinite(desired) & torch.isfinite(seen)
+    return torch.where(reachable, desired - everything + seen - anything, 0.0), int((~reachable).sum())
 
 
 class Training:

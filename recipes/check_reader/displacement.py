@@ -1,0 +1,86 @@
+"""The space displacement network: reads an amount without cutting it, by what it sees at every place.
+
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section
+VII: a recogniser swept along the image gives a graph with an arc for each place and class, and a grammar
+makes an amount of it. Here it stands beside the segmentation graph: the two look at the same features, but
+err differently, so that their sum is more often right, and surer where it is.
+
+The grammar is that of connectionist temporal classification (Graves et al. 2006): of equal classes at
+neighbouring places only the first counts, and BLANK not at all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gtn_ebm import Graph, Structure, Symbols
+from recipes.check_reader.grammar import DIGITS
+
+PLACES = Symbols("0123456789_")
+"""What is seen at a place: a digit, or none that begins here."""
+
+BLANK = PLACES.label("_")
+
+
+class DisplacementNetwork(nn.Module):
+    """Energies of PLACES at each column of features; those of a column are of probabilities,
+    Σ_c exp(−E_c) = 1.
+
+    Args:
+        features: that come in, of each column.
+        width: of what a column is narrowed to, and of each direction of the recurrent layer.
+    """
+
+    def __init__(self, features: int, width: int = 128):
+        super().__init__()
+        self.narrow = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.2))
+        self.recurrent = nn.LSTM(width, width, bidirectional=True, batch_first=True)
+        self.energies = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, len(PLACES)))
+
+    def forward(self, columns: Tensor, widths: list[int]) -> list[Tensor]:
+        """Columns [B, W, features], of which the first ``widths`` of each image count → [width, PLACES] each.
+
+        """
+        # Packed, so that the backward direction begins at an image's end and not in the padding.
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.narrow(columns), torch.tensor(widths), batch_first=True, enforce_sorted=False
+        )
+        seen, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
+        energies = -functional.log_softmax(self.energies(seen), 2)
+        return [of_image[:width] for of_image, width in zip(energies, widths, strict=True)]
+
+
+def places_graph(energies: Tensor) -> Graph:
+    """The graph with an arc for each place and class, of the energies [W, PLACES]."""
+    places, classes = energies.shape
+    source = np.repeat(np.arange(places), classes)
+    labels = np.tile(np.arange(classes), places)
+    return Graph(
+        Structure(source, source + 1, labels, states=places + 1), energies.reshape(-1), input_symbols=PLACES
+    )
+
+
+def spellings(digits: str) -> Graph:
+    """The acceptor of all sequences of PLACES that mean ``digits``.
+
+    States 2k wait in BLANK before digit k, states 2k + 1 are in digit k. Raises GraphError for anything but
+    digits.
+    """
+    labels = np.array(DIGITS.labels(digits), np.int32)
+    count = len(labels)
+    waiting, inside = 2 * np.arange(count + 1), 2 * np.arange(count) + 1
+    # Equal neighbours need a BLANK between them.
+    skips = np.flatnonzero(labels[1:] != labels[:-1])
+    arcs = [
+        (waiting, waiting, np.full(count + 1, BLANK)),
+        (waiting[:-1], inside, labels),
+        (inside, inside, labels),
+        (inside, waiting[1:], np.full(count, BLANK)),
+        (inside[skips], inside[skips + 1], labels[skips + 1]),
+    ]
+    source, destination, symbols = (np.concatenate(part) for part in zip(*arcs, strict=True))
+    structure = Structure(source, destination, symbols, states=2 * count + 1)
+    return Graph(structure, final=[2 * count] if count == 0 else [2 * count - 1, 2 * count], input_symbols=PLACES)
