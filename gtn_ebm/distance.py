@@ -1,0 +1,369 @@
+"""Shortest distances: sums over all paths to, from and between states, exact on cycles, with gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gtn_ebm.errors import CycleError, GraphError
+from gtn_ebm.graph import Graph, Structure, as_array
+from gtn_ebm.kernels import components, lattice
+from gtn_ebm.kernels import distance as kernels
+
+Direction = Literal["from", "to"]
+
+SLACK = 4e-15
+"""How much smaller, relatively, a least energy must be to count as smaller on a cycle."""
+
+
+class _Way(NamedTuple):
+    """The arcs as walked in one direction: grouped by the state walked from, the states in components."""
+
+    order: NDArray[np.uint32]
+    starts: NDArray[np.uint32]
+    place: NDArray[np.uint32]
+    offsets: NDArray[np.uint32]
+    onwards: NDArray[np.uint32]
+    arcs: NDArray[np.uint32] | None
+
+    def chosen(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the arcs in the order walked."""
+        return values if self.arcs is None else values[self.arcs]
+
+    @property
+    def graph(self) -> tuple[NDArray[np.uint32], ...]:
+        """As kernels take it."""
+        return self[:5]
+
+
+def _way(structure: Structure, direction: Direction) -> _Way:
+    offsets, onwards = structure.outgoing
+    if structure.is_acyclic:
+        order = structure.topological_order
+        starts = np.arange(structure.states + 1, dtype=np.uint32)
+    else:
+        order, starts = components.components(offsets, onwards)
+    arcs = structure.out_order
+    if direction == "to":
+        # The same components the other way round.
+        offsets, arcs = structure.in_index
+        onwards = structure.source.view(np.uint32)[arcs]
+        order = np.ascontiguousarray(order[::-1])
+        starts = np.ascontiguousarray(np.uint32(structure.states) - starts[::-1])
+    return _Way(order, starts, kernels.positions(order), offsets, onwards, arcs)
+
+
+def _opposite(direction: Direction) -> Direction:
+    return "to" if direction == "from" else "from"
+
+
+def _walked(structure: Structure, direction: Direction) -> tuple[Tensor, Tensor]:
+    """The states each arc is walked from and to, as indices of tensors."""
+    source, destination = (
+        torch.from_numpy(s.astype(np.int64)) for s in (structure.source, structure.destination)
+    )
+    return (source, destination) if direction == "from" else (destination, source)
+
+
+def weights(
+    energies: Tensor, beta: float, order: NDArray[np.uint32] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """exp(−βE) of the energies in this order, as the kernels carry it: (values, digits), each value times
+    2^(256 · digit), the digits empty where all are 0.
+
+    Raises:
+        GraphError: an energy that is NaN, −inf or too large to add up; the message says which.
+    """
+    values = as_array(energies)
+    value, digit, unusable = lattice.weights(values if order is None else values[order], beta)
+    if unusable:
+        raise GraphError(_unusable(energies, beta))
+    return value, digit
+
+
+def _unusable(energies: Tensor, beta: float) -> str:
+    limit = lattice.LARGEST_EXPONENT / (lattice.LOG2_E * beta)
+    place = int((~(energies.detach().abs() < limit) & (energies != torch.inf)).nonzero()[0])
+    return (
+        f"energy {place} of {len(energies)} is {float(energies[place])}: "
+        f"energies must be +inf or smaller in size than {limit:.3g} at β = {beta:g}, and not NaN"
+    )
+
+
+def check_beta(beta: float | Tensor) -> None:
+    """Raises GraphError unless β is a positive number."""
+    if isinstance(beta, Tensor):
+        raise GraphError("β must be a number, not a tensor; for a learned temperature scale the energies")
+    if not beta > 0.0:
+        raise GraphError(f"β must be positive, not {beta}")
+
+
+def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "from") -> Tensor:
+    """F_β = −(1/β) log Σ exp(−β E) over all paths between the ends of the graph and each state.
+
+    Args:
+        graph: any graph; its cycles are summed in closed form.
+        beta: inverse temperature, > 0; ∞ for the least energy (the tropical semiring).
+        direction: "from" for the paths from the initial states, whose energies they include; "to" for those to
+            the final states, likewise.
+
+    Returns:
+        [S], in the dtype of the energies; +inf where there is no path. Differentiable, as often as wanted: the
+        derivative in an arc's energy is how often the paths to a state are expected to use the arc.
+
+    Raises:
+        CycleError: the sum diverges; the message names a state on a cycle at fault, and its energy.
+        GraphError: β ≤ 0, or an energy that is NaN, −inf or too large to add up.
+
+    Costs O(S + A) outside strongly connected components, and n³/3 multiplications in one of n states, where
+    x = b + x W is solved by elimination (Lehmann 1977; Mohri 2002, "Semiring frameworks and algorithms for
+    shortest-distance problems").
+
+    >>> graph = Graph(Structure([0, 0], [0, 1], [0, 1]), torch.tensor([1.0, 0.0]))
+    >>> shortest_distance(graph)  # log(1 − e⁻¹): as often round the cycle as one likes
+    tensor([-0.4587, -0.4587])
+    >>> shortest_distance(graph, beta=math.inf, direction="to")
+    tensor([0., 0.])
+    """
+    check_beta(beta)
+    ends = graph.initial if direction == "from" else graph.final
+    if direction not in ("from", "to"):
+        raise GraphError(f'direction must be "from" or "to", not {direction!r}')
+    function = _Least if math.isinf(beta) else _LogSums
+    # In float64 throughout: a derivative is a difference of distances.
+    distance: Tensor = function.apply(
+        graph.structure, beta, direction, graph.energies.double(), ends.double()
+    )
+    return distance.to(graph.energies)
+
+
+def _raise_divergence(state: int, energy: float) -> None:
+    raise CycleError(
+        f"the sum over paths diverges: the cycles through state {state} add up to an energy of {energy:.6g}, "
+        "where only more than 0 keeps it finite; raise their energies, or compose with an acyclic graph first"
+    )
+
+
+def _energy(value: NDArray[np.float64], digit: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
+    """−(1/β) log of sums as the kernels carry them."""
+    with np.errstate(divide="ignore"):
+        energy: NDArray[np.float64] = (np.log(value) + digit * (lattice.DIGIT * math.log(2.0))) / -beta
+    return energy + 0.0  # no −0
+
+
+class _LogSums(torch.autograd.Function):
+    """(energies, ends) in float64 → F_β to each state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, structure: Structure, beta: float, direction: Direction, energies: Tensor, ends: Tensor
+    ) -> Tensor:
+        way = _way(structure, direction)
+        value, digit = weights(ends, beta)
+        sums = np.stack([value, digit if len(digit) else np.zeros(len(value))], axis=1)
+        state, cycles = kernels.sums(*way.graph, *weights(energies, beta, way.arcs), sums)
+        if state >= 0:
+            _raise_divergence(state, -math.log(cycles) / beta)
+        distance = torch.from_numpy(_energy(sums[:, 0], sums[:, 1], beta)).to(energies.device)
+        ctx.structure, ctx.beta, ctx.direction = structure, beta, direction
+        ctx.save_for_backward(energies, ends, distance)
+        return distance
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """With p_a = exp(−β(d_u + e_a − d_v)), the share of the paths to v that come by arc a from u, the
+        derivative of Σ grad · d in e_a is p_a z_v, where z_u = grad_u + Σ_{a: u→v} p_a z_v."""
+        energies, ends, distance = ctx.saved_tensors
+        at, to = (state.to(energies.device) for state in _walked(ctx.structure, ctx.direction))
+        reached = distance < torch.inf
+        finite = torch.where(reached, distance, 0.0)
+
+        def share(before: Tensor, after: Tensor, used: Tensor) -> Tensor:
+            exponent = torch.where(used, before - after, 0.0)
+            return torch.where(used, torch.exp(-ctx.beta * exponent), 0.0)
+
+        by_arc = share(finite[at] + energies, finite[to], reached[at] & (energies < torch.inf))
+        by_end = share(ends, finite, ends < torch.inf)
+        uses = _Solution.apply(
+            ctx.structure, _opposite(ctx.direction), by_arc, torch.where(reached, grad, 0.0)
+        )
+        return None, None, None, by_arc * uses[to], by_end * uses
+
+
+class _Solution(torch.autograd.Function):
+    """(P of the arcs, b) → x = b + x P in the direction walked, [S]: x_v = b_v + Σ_{a: u→v} x_u p_a."""
+
+    @staticmethod
+    def forward(ctx: Any, structure: Structure, direction: Direction, share: Tensor, right: Tensor) -> Tensor:
+        way = _way(structure, direction)
+        x = as_array(right).copy()
+        state, cycles = kernels.solve(*way.graph, way.chosen(as_array(share)), x)
+        if state >= 0:
+            _raise_divergence(state, -math.log(cycles))
+        ctx.structure, ctx.direction = structure, direction
+        solution = torch.from_numpy(x).to(share.device)
+        ctx.save_for_backward(share, solution)
+        return solution
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        share, solution = ctx.saved_tensors
+        at, to = (state.to(share.device) for state in _walked(ctx.structure, ctx.direction))
+        adjoint = _Solution.apply(ctx.structure, _opposite(ctx.direction), share, grad)
+        return None, None, solution[at] * adjoint[to], adjoint
+
+
+class _Least(torch.autograd.Function):
+    """(energies, ends) in float64 → the least energy to each state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, structure: Structure, beta: float, direction: Direction, energies: Tensor, ends: Tensor
+    ) -> Tensor:
+        way = _way(structure, direction)
+        distance, values = usable(ends).copy(), usable(energies)
+        last_arc, state = kernels.least(*way.graph, way.chosen(values), SLACK, distance)
+        if way.arcs is not None:
+            entered = last_arc >= 0
+            last_arc[entered] = way.arcs[last_arc[entered]]
+        walked_from = (structure.source if direction == "from" else structure.destination).view(np.uint32)
+        if state >= 0:
+            _raise_divergence(state, _cycle_energy(last_arc, walked_from, values, state))
+        ctx.tree = last_arc, walked_from
+        result = torch.from_numpy(distance).to(energies.device)
+        ctx.save_for_backward(energies, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        energies, distance = ctx.saved_tensors
+        last_arc = torch.from_numpy(ctx.tree[0]).to(energies.device)
+        uses = _TreeSums.apply(*ctx.tree, torch.where(distance < torch.inf, grad, 0.0))
+        entered = (last_arc >= 0).nonzero()[:, 0]
+        by_arc = torch.zeros_like(energies).index_add(0, last_arc[entered], uses[entered])
+        return None, None, None, by_arc, torch.where(last_arc < 0, uses, 0.0)
+
+
+def usable(energies: Tensor) -> NDArray[Any]:
+    """The energies as kernels take them.
+
+    Raises:
+        GraphError: one of them is NaN or −inf; the message says which.
+    """
+    values = as_array(energies)
+    if len(values) and not values.min() > -np.inf:
+        place = int(np.flatnonzero(~(values > -np.inf))[0])
+        raise GraphError(
+            f"energy {place} of {len(values)} is {values[place]}: energies must not be NaN or −inf"
+        )
+    return values
+
+
+def _cycle_energy(
+    last_arc: NDArray[np.int64], walked_from: NDArray[np.uint32], energies: NDArray[Any], state: int
+) -> float:
+    """Of the cycle on which the arcs lead back to the state."""
+    cycle = [last_arc[state]]
+    while walked_from[cycle[-1]] != state:
+        cycle.append(last_arc[walked_from[cycle[-1]]])
+    return math.fsum(energies[cycle])
+
+
+class _TreeSums(torch.autograd.Function):
+    """Values of the states [S] → for each state, their sum over all states whose least path goes through it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, last_arc: NDArray[np.int64], walked_from: NDArray[np.uint32], values: Tensor
+    ) -> Tensor:
+        ctx.tree = last_arc, walked_from
+        return torch.from_numpy(kernels.along_tree(last_arc, walked_from, as_array(values))).to(values.device)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """The sum over all states on the least path to each, in steps that double in length."""
+        last_arc, walked_from = ctx.tree
+        root = len(last_arc)  # a state of value 0 above all
+        above = np.full(root + 1, root)
+        entered = np.flatnonzero(last_arc >= 0)
+        above[entered] = walked_from[last_arc[entered]]
+        sums, jump = torch.cat([grad, grad.new_zeros(1)]), torch.from_numpy(above).to(grad.device)
+        for _ in range(root.bit_length()):
+            sums, jump = sums + sums[jump], jump[jump]
+        return None, None, sums[:root]
+
+
+def all_pairs_distance(graph: Graph, beta: float = 1.0) -> Tensor:
+    """F_β over all paths from each state to each: D[p, q], the path without arcs from p to p included.
+
+    Initial and final energies do not count.
+
+    Returns:
+        [S, S], in the dtype of the energies; +inf where there is no path. Differentiable, as often as wanted.
+
+    Args and errors as of ``shortest_distance``. For finite β, O(S³) by Lehmann's generalisation of Kleene's,
+    Floyd's and Warshall's algorithm; the gradient takes O(S³ + A S) exponentials. For β = ∞, S searches.
+
+    >>> graph = Graph(Structure([0, 1], [1, 0], [0, 1]), torch.tensor([1.0, 2.0]))
+    >>> all_pairs_distance(graph, beta=math.inf)
+    tensor([[0., 1.],
+            [2., 0.]])
+    """
+    check_beta(beta)
+    energies = graph.energies.double()
+    if math.isinf(beta):
+        ends = torch.full(
+            (graph.states, graph.states), torch.inf, dtype=torch.float64, device=energies.device
+        )
+        ends.fill_diagonal_(0.0)
+        rows = [_Least.apply(graph.structure, beta, "from", energies, row) for row in ends]
+        distance = torch.stack(rows) if rows else ends
+    else:
+        distance = _AllPairs.apply(graph.structure, beta, energies)
+    return distance.to(graph.energies)
+
+
+class _AllPairs(torch.autograd.Function):
+    """Energies in float64 → F_β between all pairs of states."""
+
+    @staticmethod
+    def forward(ctx: Any, structure: Structure, beta: float, energies: Tensor) -> Tensor:
+        value, digit = weights(energies, beta)
+        sums, sums_digit, state, cycles = kernels.all_pairs(
+            structure.source.view(np.uint32),
+            structure.destination.view(np.uint32),
+            value,
+            digit,
+            structure.states,
+        )
+        if state >= 0:
+            _raise_divergence(state, -math.log(cycles) / beta)
+        distance = torch.from_numpy(_energy(sums, sums_digit, beta)).to(energies.device)
+        ctx.structure, ctx.beta = structure, beta
+        ctx.save_for_backward(energies, distance)
+        return distance
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Σ_pq grad_pq ∂D_pq/∂e_a = Σ_q exp(−β(e_a + D_vq − D_uq)) T_uq for the arc a from u to v, with
+        T_uq = Σ_p grad_pq exp(−β(D_pu + D_uq − D_pq)): the exponents are bounded, as no path is left out."""
+        energies, distance = ctx.saved_tensors
+        source, destination = (end.to(energies.device) for end in _walked(ctx.structure, "from"))
+        reached = distance < torch.inf
+        finite = torch.where(reached, distance, 0.0)
+
+        def ratio(exponent: Tensor, used: Tensor) -> Tensor:
+            return torch.where(used, torch.exp(-ctx.beta * torch.where(used, exponent, 0.0)), 0.0)
+
+        through = torch.zeros_like(distance)
+        for p in range(len(distance)):
+            exponent = finite[p][:, None] + finite - finite[p]
+            through = through + grad[p].nan_to_num() * ratio(exponent, reached[p][:, None] & reached)
+        exponent = energies[:, None] + finite[destination] - finite[source]
+        used = (energies < torch.inf)[:, None] & reached[destination]
+        return None, None, (ratio(exponent, used) * through[source]).sum(1)
