@@ -1,5 +1,4 @@
-"""Recursions over the states of an acyclic graph in topological order: sums over paths, least paths,
-derivatives.
+"""Recursions over the states of an acyclic graph in topological order: sums over paths and derivatives.
 
 Arcs come grouped by the state they leave: those of state u are ``offsets[u]`` to ``offsets[u + 1]``.
 
@@ -224,43 +223,3 @@ def means(
             through += arc_posterior[arc]
         after[u] = value / through if through > 0.0 else 0.0
     return before, after
-
-
-@njit(nogil=True, cache=True)
-def least(order, offsets, destination, energy, initial, final):
-    """The path of least energy: its first state, and the best arc on from each state; −1 for none."""
-    states = len(order)
-    to_go = np.empty(states, np.float64)
-    best_arc = np.empty(states, np.int64)
-    first = np.int64(-1)
-    least_total = np.inf
-    for position in range(states):
-        u = order[states - 1 - position]
-        best = np.float64(final[u])
-        choice = np.int64(-1)
-        for arc in range(offsets[u], offsets[u + 1]):
-            candidate = energy[arc] + to_go[destination[arc]]
-            choice = np.int64(arc) if candidate < best else choice
-            best = min(candidate, best)
-        to_go[u] = best
-        best_arc[u] = choice
-        if initial[u] + best < least_total:
-            least_total = initial[u] + best
-            first = np.int64(u)
-    return first, best_arc
-
-
-@njit(nogil=True, cache=True)
-def trace(destination, best_arc, first):
-    """The arcs of the path found by ``least``, first to last, and its last state."""
-    length = 0
-    state = first
-    while best_arc[state] >= 0:
-        length += 1
-        state = np.int64(destination[best_arc[state]])
-    arcs = np.empty(length, np.int64)
-    state = first
-    for place in range(length):
-        arcs[place] = best_arc[state]
-        state = np.int64(destination[best_arc[state]])
-    return arcs, state

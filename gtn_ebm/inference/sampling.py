@@ -1,0 +1,85 @@
+"""Paths drawn at random, each as often as its probability says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gtn_ebm.distance import shortest_distance
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph
+from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, live, paths_along
+from gtn_ebm.kernels import paths as kernels
+
+
+def random_paths(
+    graph: Graph, count: int, beta: float = 1.0, generator: torch.Generator | None = None
+) -> list[Path]:
+    """Independent exact samples: each path is drawn with probability p(path) = exp(−β E(path)) / Z.
+
+    At β = 0 all paths of finite energy are equally likely. The free energies from each state to the end are
+    worked out once, in the time that ``shortest_distance`` takes; then a step of a path takes the logarithm
+    of the number of arcs to choose from.
+
+    Args:
+        graph: any graph for which Σ exp(−β E) converges: at β = 0, one with finitely many paths.
+        count: how many paths.
+        beta: inverse temperature, finite and ≥ 0.
+        generator: where the randomness comes from; torch's own where omitted.
+
+    Returns:
+        ``count`` paths, their energies differentiable; or none where the graph has no path of finite energy.
+
+    Raises:
+        CycleError: the sum over paths diverges; the message names a state on the cycle.
+        GraphError: β or count out of range, or an energy that is NaN or −inf.
+
+    >>> from gtn_ebm import Structure
+    >>> graph = Graph(Structure([0, 0], [1, 1], [7, 8]), torch.tensor([0.0, 50.0]))
+    >>> random_paths(graph, 2)[1].input_labels
+    [7]
+    """
+    if not 0.0 <= beta < math.inf:
+        raise GraphError(f"to draw paths β must be finite and not negative, not {beta}; at ∞ use best_path")
+    if count < 0:
+        raise GraphError(f"cannot draw {count} paths")
+    return paths_along(graph, _traces(_tempered(graph, beta), count, _numpy_generator(generator)))
+
+
+def _traces(graph: Graph, count: int, random: np.random.Generator) -> Traces:
+    to_go = shortest_distance(graph, direction="to").numpy()
+    in_order = InOrder.of(graph)
+    first = _starts(in_order.initial + to_go, count, random)
+    ladder = kernels.steps(*in_order[:3], in_order.final, to_go)
+    arcs, begins, last = kernels.walk(*in_order[:2], *ladder, first, random)
+    return Traces(first, as_given(graph.structure, arcs), begins, last)
+
+
+def _tempered(graph: Graph, beta: float) -> Graph:
+    """The graph whose paths at β = 1 are as likely as those of the given one at this β."""
+
+    def scaled(energies: Tensor) -> Tensor:
+        energies = energies.detach().to("cpu", torch.float64)
+        if beta == 0.0:
+            return torch.where(energies.isfinite(), 0.0, energies)
+        return energies * beta
+
+    graph = live(graph)
+    return Graph(graph.structure, scaled(graph.energies), scaled(graph.initial), scaled(graph.final))
+
+
+def _starts(energies: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Initial states drawn with probability ∝ exp(−energy); none where all are +inf."""
+    if not np.isfinite(energies).any():
+        return np.empty(0, np.int64)
+    cumulative = np.cumsum(np.exp(energies.min() - energies))
+    return np.searchsorted(cumulative, random.random(count) * cumulative[-1], side="right")
+
+
+def _numpy_generator(generator: torch.Generator | None) -> np.random.Generator:
+    device = None if generator is None else generator.device
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))

@@ -1,0 +1,112 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from gtn_ebm import CycleError, Graph, GraphError, Structure
+from gtn_ebm.inference.sampling import random_paths
+from tests.enumeration import graphs, log_sum, walks
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def chi_square(found, probabilities, count):
+    """How far counts are off, in standard deviations of the statistic; rare kinds are counted as one."""
+    expected = {kind: p * count for kind, p in probabilities.items()}
+    rare = {kind for kind, times in expected.items() if times < 5}
+    pairs = [(found[kind], times) for kind, times in expected.items() if kind not in rare]
+    pairs.append((sum(found[kind] for kind in rare), max(sum(expected[kind] for kind in rare), 1.0)))
+    statistic = sum((seen - times) ** 2 / times for seen, times in pairs)
+    return (statistic - len(pairs)) / math.sqrt(2 * len(pairs))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_paths_come_as_often_as_they_are_probable(beta, graph):
+    every, count = walks(graph), 400
+    paths = random_paths(graph, count, beta, seeded())
+    if not every:
+        assert paths == []
+        return
+    total = log_sum(every, beta) if beta else math.log(len(every))
+    probabilities = {
+        (walk.first, walk.arcs): math.exp(beta * (total - walk.energy)) if beta else math.exp(-total)
+        for walk in every
+    }
+    energy_of = {walk.arcs: walk.energy for walk in every if walk.arcs}
+    assert all(
+        float(p.energy) == pytest.approx(energy_of[tuple(p.arcs.tolist())], abs=1e-9)
+        for p in paths
+        if len(p.arcs)
+    )
+    by_arcs = Counter()
+    for (_, arcs), probability in probabilities.items():
+        by_arcs[arcs] += probability
+    found = Counter(tuple(path.arcs.tolist()) for path in paths)
+    assert found.keys() <= by_arcs.keys()
+    assert len(paths) == count
+    assert chi_square(found, by_arcs, count) < 6.0
+
+
+def test_a_cycle_is_gone_round_as_often_as_it_is_probable():
+    # Paths of n times round have probability (1 − r) rⁿ with r = e⁻¹.
+    graph = Graph(Structure([0, 0], [0, 1], [0, 1]), torch.tensor([1.0, 0.0]))
+    lengths = Counter(len(path.arcs) - 1 for path in random_paths(graph, 10_000, generator=seeded()))
+    r = math.exp(-1.0)
+    assert chi_square(lengths, {n: (1 - r) * r**n for n in range(40)}, 10_000) < 4.0
+
+
+def test_at_beta_0_all_of_many_paths_are_equally_likely():
+    # 2⁴⁰⁰ paths, the energies of one side so high that no other β would take it.
+    source = np.repeat(np.arange(400), 2)
+    graph = Graph(Structure(source, source + 1, np.tile([0, 1], 400)), torch.tensor([0.0, 900.0]).repeat(400))
+    ones = [sum(path.input_labels) for path in random_paths(graph, 500, 0.0, seeded())]
+    assert np.mean(ones) == pytest.approx(200.0, abs=2.0)
+    assert np.std(ones) == pytest.approx(10.0, abs=1.0)
+
+
+def test_the_energy_is_differentiable_in_what_the_path_uses():
+    energies = torch.tensor([1.0, 0.0], requires_grad=True)
+    graph = Graph(Structure([0, 0], [0, 1], [0, 1]), energies)
+    path = random_paths(graph, 50, generator=seeded())[-1]
+    path.energy.backward()
+    assert energies.grad.tolist() == [len(path.arcs) - 1, 1.0]
+
+
+def test_a_cycle_on_no_path_does_no_harm():
+    # State 2 leads into the path, state 3 is led to from it; both go round at an energy below 0.
+    structure = Structure([2, 2, 0, 0, 3], [2, 0, 1, 3, 3], [0, 1, 2, 3, 4])
+    graph = Graph(structure, torch.tensor([-1.0, 0.0, 0.0, 0.0, -1.0]), initial=[0], final=[1])
+    assert [path.input_labels for path in random_paths(graph, 3)] == [[2]] * 3
+    assert [path.input_labels for path in random_paths(graph, 3, beta=0.0)] == [[2]] * 3
+
+
+def test_the_generator_decides():
+    source = np.repeat(np.arange(30), 2)
+    graph = Graph(Structure(source, source + 1, np.tile([0, 1], 30)))
+    once, again, other = (random_paths(graph, 3, generator=seeded(seed)) for seed in (1, 1, 2))
+    labels = [[path.input_labels for path in paths] for paths in (once, again, other)]
+    assert labels[0] == labels[1] != labels[2]
+
+
+@pytest.mark.parametrize("beta", [-1.0, math.inf, math.nan])
+def test_a_beta_out_of_range_is_refused(beta):
+    with pytest.raises(GraphError, match="β must be finite"):
+        random_paths(Graph.linear([0]), 1, beta)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(GraphError, match="-1 paths"):
+        random_paths(Graph.linear([0]), -1)
+    with pytest.raises(GraphError, match="energy 0 of 1 is nan"):
+        random_paths(Graph.linear([0]).with_energies(torch.tensor([torch.nan])), 1)
+    cycle = Graph(Structure([0, 0], [0, 1], [0, 1]))
+    for beta in (0.0, 1.0):
+        with pytest.raises(CycleError, match="state 0"):
+            random_paths(cycle, 1, beta)
