@@ -1,12 +1,29 @@
-"""Whole files only: nothing half-written is ever seen under its own name."""
+"""Whole files only: read at once, and nothing half-written is ever seen under its own name.
+
+Wherever this package takes a file, an open binary file will do as well, such as ``sys.stdin.buffer``.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+from gtn_ebm.errors import GraphFormatError
 
 FileName = str | os.PathLike[str]
+File = FileName | BinaryIO
+
+
+def read_whole(file: File) -> tuple[bytes, str]:
+    """All bytes of a file, and its name for messages; GraphFormatError where it cannot be read."""
+    if not isinstance(file, str | os.PathLike):
+        return file.read(), str(getattr(file, "name", "the input"))
+    try:
+        return Path(file).read_bytes(), str(file)
+    except OSError as error:
+        raise GraphFormatError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def write_beside(path: FileName, write: Callable[[Path], object]) -> None:
@@ -22,6 +39,10 @@ def write_beside(path: FileName, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def write_whole(path: FileName, text: str) -> None:
-    """Writes ``text`` in UTF-8, as ``write_beside`` does."""
-    write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8", newline="\n"))
+def write_whole(file: File, content: str | bytes) -> None:
+    """Writes bytes, or text in UTF-8: to an open file as they are, under a name as ``write_beside`` does."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    if isinstance(file, str | os.PathLike):
+        write_beside(file, lambda beside: beside.write_bytes(data))
+    else:
+        file.write(data)

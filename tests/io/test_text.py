@@ -211,7 +211,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_text(tmp_path / "absent.txt")
     with pytest.raises(GraphFormatError, match="cannot be read"):
         read_symbols(tmp_path)
-    (tmp_path / "latin.txt").write_bytes("0 1 a\n0 1 é\n".encode("latin-1"))
+    (tmp_path / "latin.txt").write_bytes("0 1 1\n0 1 é\n".encode("latin-1"))
     with pytest.raises(GraphFormatError, match="line 2: byte 0xe9 is not UTF-8"):
         read_acceptor_text(tmp_path / "latin.txt")
 
