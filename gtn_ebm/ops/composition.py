@@ -18,12 +18,16 @@ from gtn_ebm.parallel import parallel_map
 
 
 @overload
-def compose(first: Graph, second: Graph) -> Graph: ...
+def compose(first: Graph, second: Graph, *, max_states: int | None = None) -> Graph: ...
 @overload
-def compose(first: Sequence[Graph], second: Graph | Sequence[Graph]) -> list[Graph]: ...
+def compose(
+    first: Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
+) -> list[Graph]: ...
 @overload
-def compose(first: Graph, second: Sequence[Graph]) -> list[Graph]: ...
-def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> Graph | list[Graph]:
+def compose(first: Graph, second: Sequence[Graph], *, max_states: int | None = None) -> list[Graph]: ...
+def compose(
+    first: Graph | Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
+) -> Graph | list[Graph]:
     """The transducer that reads what ``first`` reads and writes what ``second`` writes of what ``first``
     wrote.
 
@@ -34,13 +38,16 @@ def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> 
     Args:
         first, second: graphs, any number of initial and final states, cycles and epsilons allowed. Where
             either is a list, so is the result; a graph beside a list is composed with each of the list.
+        max_states: how many states the search may find in one composition, those included that turn out to be
+            on no whole path; without end where omitted.
 
     Returns:
         A graph with ``arc_maps`` (arcs of first, arcs of second) and the attributes of both.
 
     Raises:
-        GraphError: lists of different lengths, different dtypes, the symbol tables between the two differ, or
-            both have an arc attribute of the same name.
+        GraphError: lists of different lengths, different dtypes, the symbol tables between the two differ,
+            both have an arc attribute of the same name, or there are more than ``max_states`` states, which
+            is seen before memory is taken for twice as many.
 
     Source: Allauzen, Riley, Schalkwyk, "A generalized composition algorithm for weighted finite-state
     transducers" (2009): the sequencing epsilon filter. Time and memory grow with the states and arcs reached,
@@ -53,7 +60,7 @@ def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> 
     (array([0], dtype=int32), array([2], dtype=int32), tensor([1.5000]))
     """
     if isinstance(first, Graph) and isinstance(second, Graph):
-        return compose([first], second)[0]
+        return compose([first], second, max_states=max_states)[0]
     count = max(len(side) for side in (first, second) if not isinstance(side, Graph))
     firsts, seconds = ([side] * count if isinstance(side, Graph) else side for side in (first, second))
     if len(firsts) != len(seconds):
@@ -62,11 +69,11 @@ def compose(first: Graph | Sequence[Graph], second: Graph | Sequence[Graph]) -> 
     for pair in pairs:
         _check(*pair)
     # The search runs side by side; the energies follow on this thread, where autograd and its settings are.
-    found = parallel_map(lambda pair: _search(*pair), pairs)
+    found = parallel_map(lambda pair: _search(*pair, max_states), pairs)
     return [_weighted(*pair, composed) for pair, composed in zip(pairs, found, strict=True)]
 
 
-def intersect(first: Graph, second: Graph) -> Graph:
+def intersect(first: Graph, second: Graph, *, max_states: int | None = None) -> Graph:
     """The acceptor of the strings that both accept; each energy is the sum of theirs. As ``compose``
     otherwise.
 
@@ -78,7 +85,7 @@ def intersect(first: Graph, second: Graph) -> Graph:
             raise GraphError(
                 f"intersect needs acceptors, but the {which} graph is a transducer; project it or compose"
             )
-    return compose(first, second)
+    return compose(first, second, max_states=max_states)
 
 
 class _Composed(NamedTuple):
@@ -121,15 +128,18 @@ def _weighted(first: Graph, second: Graph, composed: _Composed) -> Graph:
     )
 
 
-def _search(first: Graph, second: Graph) -> _Composed:
+def _search(first: Graph, second: Graph, max_states: int | None) -> _Composed:
     structure1, structure2 = first.structure, second.structure
     by_label1, order1 = _by_label(structure1, structure1.output_labels, structure1.out_by_output)
     by_label2, order2 = _by_label(structure2, structure2.input_labels, structure2.out_by_input)
     initial1, final1, initial2, final2 = (
         as_array(part) != np.inf for part in (first.initial, first.final, second.initial, second.final)
     )
+    most = np.iinfo(np.int64).max if max_states is None else max_states
+    if (pairs := int(initial1.sum()) * int(initial2.sum())) > most:
+        raise GraphError(_too_many(f"{pairs} initial states", most))
     starts = np.flatnonzero(initial1)[:, None] * second.states + np.flatnonzero(initial2)
-    keys, arcs = _expand((*by_label1, final1, *by_label2), starts.ravel(), first.arcs + second.arcs)
+    keys, arcs = _expand((*by_label1, final1, *by_label2), starts.ravel(), first.arcs + second.arcs, most)
     source, destination, arcs1, arcs2 = arcs
     final = kernels.finals(keys, final1, final2)
     kept, sure = kernels.reaching(source, destination, final)
@@ -159,8 +169,15 @@ def _by_label(
     return (index.offsets, labels[index.arcs], destination[index.arcs]), index.arcs
 
 
+def _too_many(found: str, most: int) -> str:
+    return (
+        f"the composition has {found}, more than the {most} that max_states allows; "
+        "raise it, or make the graphs smaller first (connect, determinize, minimize or prune them)"
+    )
+
+
 def _expand(
-    operands: tuple[NDArray, ...], starts: NDArray[np.int64], guess: int
+    operands: tuple[NDArray, ...], starts: NDArray[np.int64], guess: int, most: int
 ) -> tuple[NDArray[np.int64], list[NDArray]]:
     """The keys of all states reached from ``starts`` and the arrays of arcs, grown as the kernel asks."""
     keys = np.empty(max(256, guess, 2 * len(starts)), np.int64)
@@ -169,11 +186,15 @@ def _expand(
     progress = np.array([len(starts), 0, 0])
     table = _table(keys, progress)
     while (status := kernels.expand(*operands, keys, table, *arcs, progress)) != kernels.DONE:
+        if progress[0] > most:
+            break
         if status == kernels.STATES_FULL:
             keys = _grown(keys)
             table = _table(keys, progress)
         else:
             arcs = [_grown(array) for array in arcs]
+    if progress[0] > most:
+        raise GraphError(_too_many(f"{progress[0]} states or more", most))
     return keys[: progress[0]], [array[: progress[1]] for array in arcs]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.symbols import Symbols
+from gtn_ebm.symbols import EPSILON, Symbols
 
 
 def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
@@ -32,6 +34,59 @@ def invert(graph: Graph) -> Graph:
         old.source, old.destination, old.output_labels, old.input_labels, old.states
     )
     return _relabelled(graph, structure, graph.output_symbols, graph.input_symbols)
+
+
+def relabel(
+    graph: Graph,
+    input_labels: Mapping[int, int] | Symbols | None = None,
+    output_labels: Mapping[int, int] | Symbols | None = None,
+) -> Graph:
+    """The graph with other labels. A side left out stays as it is, the output side of an acceptor, too.
+
+    Args:
+        input_labels, output_labels: the new label of each old one, those not named staying as they are, and
+            epsilon (−1) allowed on either hand; the symbol table is kept. Or a new symbol table, in which
+            each label becomes the one of the same name.
+
+    Raises:
+        GraphError: a new label below −1 or from 2³¹ up; a new table where the graph has none for that side,
+            or without a name that an arc uses.
+
+    O(arcs + labels).
+
+    >>> graph = Graph.linear([0, 1, 0], input_symbols=Symbols("ab"))
+    >>> relabel(graph, {0: 7}, {0: 7}).input_labels
+    array([7, 1, 7], dtype=int32)
+    >>> relabel(graph, Symbols("cba"), Symbols("cba")).input_labels
+    array([2, 1, 2], dtype=int32)
+    """
+    old = graph.structure
+    read, input_symbols = _renamed(old.input_labels, graph.input_symbols, input_labels, "input")
+    written, output_symbols = _renamed(old.output_labels, graph.output_symbols, output_labels, "output")
+    if np.array_equal(read, written):
+        written = read
+    structure = Structure.of_valid(old.source, old.destination, read, written, old.states)
+    return _relabelled(graph, structure, input_symbols, output_symbols)
+
+
+def _renamed(
+    labels: NDArray[np.int32], symbols: Symbols | None, new: Mapping[int, int] | Symbols | None, side: str
+) -> tuple[NDArray[np.int32], Symbols | None]:
+    """One side's labels and symbols after ``relabel``."""
+    if new is None or len(labels) == 0:
+        return labels, new if isinstance(new, Symbols) else symbols
+    used, places = np.unique(labels, return_inverse=True)
+    if isinstance(new, Symbols):
+        if symbols is None:
+            raise GraphError(f"the graph has no {side} symbols whose names could be found in the new table")
+        changed = [EPSILON if label == EPSILON else new.label(symbols.name(label)) for label in used.tolist()]
+        symbols = new
+    else:
+        changed = [new.get(label, label) for label in used.tolist()]
+    wrong = next((label for label in changed if not EPSILON <= label <= np.iinfo(np.int32).max), None)
+    if wrong is not None:
+        raise GraphError(f"{side} label {wrong} is outside {EPSILON} … 2³¹ − 1")
+    return np.array(changed, np.int32)[places], symbols
 
 
 def _relabelled(

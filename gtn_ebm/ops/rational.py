@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
-from gtn_ebm.ops.arc_maps import Map, stack_attributes
+from gtn_ebm.ops.arc_maps import Map, carry_attributes, stack_attributes
 from gtn_ebm.symbols import EPSILON
 
 
@@ -55,20 +55,52 @@ def concat(*graphs: Graph) -> Graph:
     return _assemble(graphs, new, initial, final, states=int(offsets[-1]) + joints)
 
 
-def closure(graph: Graph) -> Graph:
-    """Kleene star: each path is any number of paths of the graph in a row, none included (with energy 0).
+def closure(graph: Graph, lower: int = 0, upper: int | None = None) -> Graph:
+    """Each path is several paths of the graph in a row: at least ``lower`` and at most ``upper`` of them.
 
-    One state is added, the only initial and final one; epsilon arcs lead from it to each initial state (with
-    its initial energy) and to it from each final state (with its final energy). The result has a cycle. For
-    at least one path in a row take ``concat(graph, closure(graph))``.
+    ``closure(graph)`` is the Kleene star, ``closure(graph, 1)`` the plus, ``closure(graph, 0, 1)`` makes the
+    graph optional. No path in a row is the empty one, of energy 0. Every row makes exactly one path, so that
+    sums over paths are right.
+
+    A state stands before and after each copy of the graph, one copy for each path that is counted; epsilon
+    arcs lead from it to each initial state of the next copy (with its initial energy) and to it from each
+    final state of the last (with its final energy). Without ``upper`` there is a cycle: one state in all for
+    ``lower`` 0, else an epsilon arc back around the last copy. O(copies · size of the graph).
+
+    Raises:
+        GraphError: not 0 ≤ lower ≤ upper with an upper of at least 1.
+
+    >>> closure(Graph.linear([0]), 1)
+    Graph(4 states, 4 arcs, acceptor)
     """
-    hub = graph.states
+    if lower < 0 or (upper is not None and upper < max(lower, 1)):
+        raise GraphError(f"a closure needs 0 ≤ lower ≤ upper and 1 ≤ upper, not {lower} and {upper}")
+    copies = max(lower, 1) if upper is None else upper
+    between = copies * graph.states + np.arange(copies + 1)
+    if upper is None and lower == 0:
+        between = between[[0, 0]]
     new = _NewArcs(graph.energies)
-    new.enter(hub, 0, graph.initial)
-    new.leave(hub, 0, graph.final)
-    ends = graph.energies.new_full((hub + 1,), torch.inf, requires_grad=False)
-    ends[hub] = 0.0
-    return _assemble((graph,), new, ends, ends, states=hub + 1)
+    for k in range(copies):
+        new.enter(int(between[k]), k * graph.states, graph.initial)
+        new.leave(int(between[k + 1]), k * graph.states, graph.final)
+    if upper is None and lower > 0:
+        new.link(int(between[-1]), int(between[-2]))
+    initial = graph.energies.new_full((int(between[-1]) + 1,), torch.inf, requires_grad=False)
+    final = initial.clone()
+    initial[between[0]] = 0.0
+    final[between[lower:]] = 0.0
+    added = np.full(len(new.source), -1, np.int32)
+    stems = np.concatenate([np.tile(np.arange(graph.arcs, dtype=np.int32), copies), added])
+    return Graph(
+        _side_by_side((graph,) * copies, new, states=len(initial)),
+        torch.cat([graph.energies.repeat(copies), new.energies]),
+        initial,
+        final,
+        attributes=carry_attributes((graph,), (stems,)),
+        input_symbols=graph.input_symbols,
+        output_symbols=graph.output_symbols,
+        arc_maps=(stems,),
+    )
 
 
 class _NewArcs:
@@ -89,6 +121,12 @@ class _NewArcs:
         states = self._add(final) + offset
         self.source = np.concatenate([self.source, states])
         self.destination = np.concatenate([self.destination, np.full_like(states, joint)])
+
+    def link(self, source: int, destination: int) -> None:
+        """One of energy 0."""
+        self.source = np.append(self.source, source)
+        self.destination = np.append(self.destination, destination)
+        self.energies = torch.cat([self.energies, self.energies.new_zeros(1)])
 
     def _add(self, ends: Tensor) -> NDArray[np.int64]:
         states = np.flatnonzero(as_array(ends) != np.inf)
@@ -112,20 +150,9 @@ def _check(graphs: tuple[Graph, ...]) -> None:
 
 
 def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: Tensor, states: int) -> Graph:
-    """The graphs side by side, with the new arcs behind all of theirs."""
-    offsets = _first_states(graphs)
-    epsilons = np.full(len(new.source), EPSILON, np.int32)
-    source = [graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)]
-    destination = [graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)]
-    acceptor = all(graph.is_acceptor for graph in graphs)
-    structure = Structure(
-        np.concatenate([*source, new.source]),
-        np.concatenate([*destination, new.destination]),
-        np.concatenate([*(graph.input_labels for graph in graphs), epsilons]),
-        None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),
-        states=states,
-    )
-    maps = _side_by_side([graph.arcs for graph in graphs], structure.arcs)
+    """The graphs side by side, with the new arcs behind all of theirs, and a map to the arcs of each."""
+    structure = _side_by_side(graphs, new, states)
+    maps = _maps([graph.arcs for graph in graphs], structure.arcs)
     return Graph(
         structure,
         torch.cat([*(graph.energies for graph in graphs), new.energies]),
@@ -138,7 +165,23 @@ def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: 
     )
 
 
-def _side_by_side(counts: list[int], arcs: int) -> list[Map]:
+def _side_by_side(graphs: tuple[Graph, ...], new: _NewArcs, states: int) -> Structure:
+    """The graphs' arcs, states moved on, and then the new ones."""
+    offsets = _first_states(graphs)
+    epsilons = np.full(len(new.source), EPSILON, np.int32)
+    source = [graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)]
+    destination = [graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)]
+    acceptor = all(graph.is_acceptor for graph in graphs)
+    return Structure(
+        np.concatenate([*source, new.source]),
+        np.concatenate([*destination, new.destination]),
+        np.concatenate([*(graph.input_labels for graph in graphs), epsilons]),
+        None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),
+        states=states,
+    )
+
+
+def _maps(counts: list[int], arcs: int) -> list[Map]:
     maps = []
     first = 0
     for count in counts:

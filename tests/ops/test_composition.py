@@ -204,3 +204,31 @@ def test_same_language_tells_twice_from_once():
     once = Graph(Structure([0], [1], [0]))
     twice = Graph(Structure([0, 0], [1, 1], [0, 0]))
     assert not same_language(language(walks(once)), language(walks(twice)))
+
+
+def test_more_states_than_allowed_are_refused():
+    # Every pair of two loops over the same label is reached: 30 · 31 states.
+    loops = [
+        Graph(Structure(np.arange(n), (np.arange(n) + 1) % n, np.zeros(n, np.int32)), final=[0])
+        for n in (30, 31)
+    ]
+    assert compose(*loops, max_states=930).states == 930
+    with pytest.raises(GraphError, match="states or more, more than the 929 that max_states allows"):
+        compose(*loops, max_states=929)
+    with pytest.raises(GraphError, match="max_states"):
+        intersect(*loops, max_states=0)
+    with pytest.raises(GraphError, match="max_states"):
+        compose(loops[:1], loops[1:], max_states=100)
+
+
+def test_states_are_counted_before_the_memory_is_taken():
+    everywhere = Graph(Structure([], [], [], states=100_000), initial=range(100_000))
+    with pytest.raises(GraphError, match="10000000000 initial states"):
+        compose(everywhere, everywhere, max_states=1_000_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(most_arcs=6), graphs(most_arcs=6), graphs(most_arcs=6))
+def test_composition_is_associative(first, second, third):
+    left, right = compose(compose(first, second), third), compose(first, compose(second, third))
+    assert same_language(language(walks(left)), language(walks(right)))

@@ -1,9 +1,12 @@
+import pynini
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtn_ebm import Graph, GraphError, Symbols, invert, project
+from benchmarks.openfst import to_openfst
+from gtn_ebm import EPSILON, Graph, GraphError, Symbols, invert, project
+from gtn_ebm.ops.labels import relabel
 from tests.enumeration import graphs, walks
 
 
@@ -39,3 +42,50 @@ def test_symbols_attributes_and_energies_go_along():
 def test_there_are_two_sides():
     with pytest.raises(GraphError, match="'input' or 'output', not 'both'"):
         project(Graph.linear([0]), "both")
+
+
+LABELS = st.dictionaries(st.integers(EPSILON, 2), st.integers(EPSILON, 3))
+REAL_LABELS = st.dictionaries(st.integers(0, 2), st.integers(EPSILON, 3), min_size=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(graphs(), REAL_LABELS, REAL_LABELS)
+def test_relabel_is_openfsts(graph, inputs, outputs):
+    theirs = to_openfst(graph)
+    theirs.relabel_pairs(
+        [(old + 1, new + 1) for old, new in inputs.items()],
+        [(old + 1, new + 1) for old, new in outputs.items()],
+    )
+    assert pynini.equal(to_openfst(relabel(graph, inputs, outputs)), theirs)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), LABELS, LABELS)
+def test_relabel_changes_each_arc_as_told(graph, inputs, outputs):
+    changed = relabel(graph, inputs, outputs)
+    assert changed.input_labels.tolist() == [inputs.get(k, k) for k in graph.input_labels.tolist()]
+    assert changed.output_labels.tolist() == [outputs.get(k, k) for k in graph.output_labels.tolist()]
+    assert changed.energies is graph.energies
+
+
+def test_a_new_table_keeps_the_names():
+    graph = Graph.linear(
+        [0, EPSILON, 1], [1, 1, 0], input_symbols=Symbols("ab"), output_symbols=Symbols("xy")
+    )
+    changed = relabel(graph, output_labels=Symbols("zyx"))
+    assert changed.input_labels.tolist() == [0, -1, 1]
+    assert changed.output_labels.tolist() == [1, 1, 2]
+    assert (changed.input_symbols, changed.output_symbols) == (Symbols("ab"), Symbols("zyx"))
+    assert relabel(graph, Symbols("ba")).input_labels.tolist() == [1, -1, 0]
+    assert relabel(Graph.linear([]), Symbols("ba")).input_symbols == Symbols("ba")
+
+
+def test_labels_that_cannot_be_changed_are_refused():
+    graph = Graph.linear([0], input_symbols=Symbols("a"))
+    for label in (-2, 2**31):
+        with pytest.raises(GraphError, match=f"output label {label} is outside"):
+            relabel(graph, None, {0: label})
+    with pytest.raises(GraphError, match="no symbol 'a'"):
+        relabel(graph, Symbols("b"))
+    with pytest.raises(GraphError, match="no input symbols"):
+        relabel(Graph.linear([0]), Symbols("b"))

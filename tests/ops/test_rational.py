@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.openfst import sum_over_paths, to_openfst
 from gtn_ebm import Graph, GraphError, Structure, Symbols, closure, concat, free_energy, union
-from tests.enumeration import FINITE_ENERGIES, Walk, graphs, language, same_language, walks
+from tests.enumeration import Walk, graphs, language, same_language, walks
 
 
 def joined(one: Walk, two: Walk) -> Walk:
@@ -104,11 +106,72 @@ def test_gradients_flow_to_the_ends_of_every_part():
     assert [float(end.grad.sum()) for end in ends] == [2.0, 2.0]
 
 
-@settings(max_examples=20, deadline=None)
-@given(graphs(energies=FINITE_ENERGIES))
-def test_at_least_one_in_a_row(graph):
-    plus = concat(graph, closure(graph))
-    assert language(walks(graph)).keys() <= language(walks(plus, 12)).keys()
+def rows(graph: Graph, lower: int, upper: int, most_arcs: int) -> list[Walk] | None:
+    """The walks of ``lower`` to ``upper`` paths in a row, each of at most ``most_arcs`` arcs of the graph."""
+    singles = [walk for walk in walks(graph) if len(walk.arcs) <= most_arcs]
+    found = [EMPTY] if lower == 0 else []
+    row = [EMPTY]
+    for count in range(1, upper + 1):
+        row = [joined(one, two) for one in row for two in singles]
+        found += row if count >= lower else []
+        if len(found) > 3000:
+            return None
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(most_states=3, most_arcs=4), st.integers(0, 2), st.integers(0, 2))
+def test_closure_counts_the_paths_in_a_row(graph, lower, more):
+    upper = lower + more
+    if upper:
+        expected = rows(graph, lower, upper, 4)
+        if expected is not None:
+            assert same_language(language(walks(closure(graph, lower, upper))), language(expected))
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(most_states=3, most_arcs=4), st.integers(1, 2))
+def test_closure_without_an_upper_bound_goes_on(graph, lower):
+    # A path of a arcs takes a + 3 at most, back and forth; so few rows have few arcs.
+    repeated = closure(graph, lower)
+    for count in range(lower, lower + 2):
+        expected = rows(graph, count, count, 4)
+        if expected is not None and len(expected) < 200:
+            enough = walks(repeated, 7 * count)
+            assert language(expected).keys() <= language(enough).keys()
+
+
+# Energies high enough that the sum over endless rows converges.
+HIGH_ENERGIES = st.floats(3.0, 5.0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(graphs(energies=HIGH_ENERGIES), st.sampled_from([(0, 0), (1, 0), (0, 1)]))
+def test_closures_are_openfsts(graph, bounds):
+    # The empty path aside, the sums over all paths agree; pynini writes 0 for no upper bound.
+    ours = closure(graph, bounds[0], bounds[1] or None)
+    theirs = to_openfst(graph).closure(*bounds)
+    assert sum_over_paths(to_openfst(ours)) == pytest.approx(sum_over_paths(theirs), abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.integers(0, 2), st.sampled_from([None, 2]))
+def test_arcs_of_a_closure_stem_from_the_graphs(graph, lower, upper):
+    graph = graph.with_attributes(number=list(range(graph.arcs)))
+    result = closure(graph, lower, upper)
+    (stems,) = result.arc_maps
+    assert result.attributes["number"] == [None if arc < 0 else arc for arc in stems.tolist()]
+    own = stems >= 0
+    assert result.energies[own].tolist() == graph.energies[stems[own]].tolist()
+    assert (result.input_labels[own] == graph.input_labels[stems[own]]).all()
+    assert (result.input_labels[~own] == -1).all()
+    assert np.bincount(stems[own], minlength=graph.arcs).tolist() == [upper or max(lower, 1)] * graph.arcs
+
+
+def test_a_closure_needs_bounds_in_order():
+    for bounds in ((-1,), (2, 1), (0, 0)):
+        with pytest.raises(GraphError, match="0 ≤ lower ≤ upper"):
+            closure(Graph.linear([0]), *bounds)
 
 
 def test_bad_input_is_refused():
