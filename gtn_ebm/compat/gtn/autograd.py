@@ -1,0 +1,147 @@
+"""The record of which graph was made of which, and gradients along it.
+
+Each function works on graphs of the engine, whose energies are leaves of a torch computation of its own; its
+record keeps leaves and results. ``backward`` goes through the records from the last to the first, so that, as
+in gtn, every graph on the way gets a gradient and weights may be set anew after a function has run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import gtn_ebm.graph as core
+from gtn_ebm.compat.gtn.graph import Arrays, Graph, GtnRuntimeError
+from gtn_ebm.compat.gtn.parallel import vectorised
+from gtn_ebm.errors import GraphError
+
+Deltas = list[Tensor]
+"""The derivatives in a graph's weights and in its final scores."""
+
+
+class Record:
+    """What a result was made of; after ``release`` a ``backward`` through it is an error."""
+
+    def __init__(self, inputs: Sequence[Graph], leaves: Sequence[core.Graph], result: core.Graph):
+        self._inputs: tuple[Graph, ...] | None = tuple(inputs)
+        self._leaves = [part for leaf in leaves for part in (leaf.energies, leaf.final)]
+        self._results = [result.energies, result.final]
+
+    @property
+    def inputs(self) -> tuple[Graph, ...]:
+        """The graphs the result was made of. Raises GraphError once released."""
+        if self._inputs is None:
+            raise GraphError(
+                "backward went through this graph before; call it with retain_graph=True the first time"
+            )
+        return self._inputs
+
+    def derivatives(self, deltas: Deltas, retain: bool) -> list[Deltas]:
+        """From the derivatives in the result those in each input: of scores in scores as of energies in
+        energies."""
+        wanted = [leaf for leaf in self._leaves if leaf.requires_grad]
+        results = [k for k, result in enumerate(self._results) if result.requires_grad]
+        found: Sequence[Tensor | None] = [None] * len(wanted)
+        if results and wanted:
+            found = torch.autograd.grad(
+                [self._results[k] for k in results],
+                wanted,
+                [deltas[k] for k in results],
+                retain_graph=retain,
+                allow_unused=True,
+            )
+        by_leaf = dict(zip(map(id, wanted), found, strict=True))
+        parts = [_or_zero(by_leaf.get(id(leaf)), leaf) for leaf in self._leaves]
+        return [parts[k : k + 2] for k in range(0, len(parts), 2)]
+
+    def release(self) -> None:
+        """Frees what only ``backward`` needs."""
+        self._inputs = None
+        self._leaves, self._results = [], []
+
+
+def _or_zero(delta: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if delta is None else delta
+
+
+def apply(function: Callable[..., core.Graph], *graphs: Graph) -> Graph:
+    """What ``function`` makes of these graphs, put on record where one of them wants a gradient."""
+    calc_grad = any(graph.calc_grad for graph in graphs)
+    leaves = [as_engine_graph(graph) for graph in graphs]
+    # Not what the caller's thread has: programs call functions where torch runs its own under no_grad.
+    with torch.set_grad_enabled(calc_grad):
+        result = function(*leaves)
+    record = Record(graphs, leaves, result) if calc_grad else None
+    return Graph.of(_as_arrays(result), calc_grad, record)
+
+
+def as_engine_graph(graph: Graph) -> core.Graph:
+    """The graph as the engine has it. Scores are taken from 0 and not negated, which would make 0 −0."""
+    structure, start, final, weights = graph.arrays()
+    energies, ends = (0.0 - torch.from_numpy(scores) for scores in (weights, final))
+    energies.requires_grad_(graph.calc_grad)
+    ends.requires_grad_(graph.record is not None)
+    initial = torch.from_numpy(np.where(start, np.float32(0), np.float32(np.inf)))
+    return core.Graph(structure, energies, initial, ends)
+
+
+def _as_arrays(result: core.Graph) -> Arrays:
+    weights, final = ((0.0 - part.detach()).numpy() for part in (result.energies, result.final))
+    return Arrays(result.structure, result.initial.detach().numpy() != np.inf, final, weights)
+
+
+@vectorised
+def backward(g: Graph, grad: Graph | bool | None = None, retain_graph: bool = False) -> None:
+    """Adds to the gradients of all graphs that ``g`` was made of: ``backward(g, retain_graph=False)`` or
+    ``backward(g, grad, retain_graph=False)``.
+
+    Each call adds the derivatives of ``g`` alone. (gtn sends what an earlier call left on a graph on the way
+    through once more.)
+
+    Args:
+        g: any graph, its weights being differentiated; or a list, one by one.
+        grad: with weights to begin with, by arc of ``g``; ones where omitted.
+        retain_graph: whether ``backward`` may go this way again.
+
+    Raises:
+        ValueError: ``backward`` went this way before and was not told to retain the graph.
+        RuntimeError: ``grad`` has another number of arcs.
+    """
+    if grad is not None and not isinstance(grad, Graph):
+        grad, retain_graph = None, bool(grad)
+    arrays = g.arrays()
+    seed = torch.ones(len(arrays.weights)) if grad is None else torch.from_numpy(grad.weights_to_numpy())
+    if len(seed) != len(arrays.weights):
+        raise GtnRuntimeError(f"grad has {len(seed)} arcs where the graph has {len(arrays.weights)}")
+    deltas: dict[int, Deltas] = {id(g): [seed, torch.zeros(len(arrays.final))]}
+    for graph in reversed(_inputs_first(g)):
+        delta = deltas.pop(id(graph))
+        graph.add_grad(delta[0].numpy())
+        if graph.record is None:
+            continue
+        inputs = graph.record.inputs
+        for operand, parts in zip(inputs, graph.record.derivatives(delta, retain_graph), strict=True):
+            before = deltas.get(id(operand), [torch.zeros(()), torch.zeros(())])
+            deltas[id(operand)] = [a + b for a, b in zip(before, parts, strict=True)]
+        if not retain_graph:
+            graph.record.release()
+
+
+def _inputs_first(g: Graph) -> list[Graph]:
+    """All graphs that ``g`` was made of, each before all made of it, and ``g``."""
+    order: list[Graph] = []
+    seen: set[int] = set()
+    stack = [(g, False)]
+    while stack:
+        graph, inputs_done = stack.pop()
+        if inputs_done:
+            order.append(graph)
+        elif id(graph) not in seen:
+            seen.add(id(graph))
+            stack.append((graph, True))
+            if graph.record is not None:
+                stack.extend((operand, False) for operand in graph.record.inputs)
+    return order
