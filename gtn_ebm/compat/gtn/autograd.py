@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import gtn_ebm.graph as core
@@ -79,17 +80,22 @@ def apply(function: Callable[..., core.Graph], *graphs: Graph) -> Graph:
 
 
 def as_engine_graph(graph: Graph) -> core.Graph:
-    """The graph as the engine has it. Scores are taken from 0 and not negated, which would make 0 −0."""
+    """The graph as the engine has it."""
     structure, start, final, weights = graph.arrays()
-    energies, ends = (0.0 - torch.from_numpy(scores) for scores in (weights, final))
+    energies, ends = (torch.from_numpy(_opposite(scores)) for scores in (weights, final))
     energies.requires_grad_(graph.calc_grad)
     ends.requires_grad_(graph.record is not None)
     initial = torch.from_numpy(np.where(start, np.float32(0), np.float32(np.inf)))
     return core.Graph(structure, energies, initial, ends)
 
 
+def _opposite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Energies of scores, or scores of energies; not −values, which would make 0 −0."""
+    return np.float32(0) - values
+
+
 def _as_arrays(result: core.Graph) -> Arrays:
-    weights, final = ((0.0 - part.detach()).numpy() for part in (result.energies, result.final))
+    weights, final = (_opposite(part.detach().numpy()) for part in (result.energies, result.final))
     return Arrays(result.structure, result.initial.detach().numpy() != np.inf, final, weights)
 
 
@@ -124,8 +130,10 @@ def backward(g: Graph, grad: Graph | bool | None = None, retain_graph: bool = Fa
             continue
         inputs = graph.record.inputs
         for operand, parts in zip(inputs, graph.record.derivatives(delta, retain_graph), strict=True):
-            before = deltas.get(id(operand), [torch.zeros(()), torch.zeros(())])
-            deltas[id(operand)] = [a + b for a, b in zip(before, parts, strict=True)]
+            before = deltas.get(id(operand))
+            deltas[id(operand)] = (
+                parts if before is None else [a + b for a, b in zip(before, parts, strict=True)]
+            )
         if not retain_graph:
             graph.record.release()
 
