@@ -154,6 +154,10 @@ class InOrder(NamedTuple):
             as_array(graph.final),
         )
 
+    def in_float64(self) -> InOrder:
+        """So that a kernel need not be compiled for every dtype."""
+        return InOrder(*self[:2], *(part.astype(np.float64, copy=False) for part in self[2:]))
+
 
 def as_given(structure: Structure, in_order: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers of arcs that are numbered in the order by state."""
@@ -187,14 +191,14 @@ class Tree(NamedTuple):
 
 
 def least_tree(graph: Graph) -> Tree:
-    """The best path from each state that lies on any to the end.
+    """The best path from each state to the end, of a graph as ``live`` gives it.
 
     Raises:
         CycleError: a cycle of negative energy lies on a path; the message names a state on it.
         GraphError: an energy that is NaN or −inf.
     """
     if not graph.structure.is_acyclic:
-        return _tree_on_cycles(live(graph))
+        return _tree_on_cycles(graph)
     tree = Tree(*kernels.least(graph.structure.topological_order, *InOrder.of(graph)))
     if tree.first == kernels.REFUSED:
         _check(graph)
@@ -247,7 +251,7 @@ def _least(graph: Graph) -> _Found:
     if graph.structure.is_acyclic:
         found = _Found(*kernels.best(graph.structure.topological_order, *in_order))
     else:
-        tree = least_tree(graph)
+        tree = least_tree(live(graph))
         found = _Found(*kernels.follow(*in_order[1:], tree.first, tree.best_arc))
     if found.first == kernels.REFUSED:
         _check(graph)
