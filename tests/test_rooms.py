@@ -15,20 +15,23 @@ ROOM_OF = {  # modules that share a room; any other module or package of the lib
     "semiring": "graph",
     "symbols": "graph",
 }
-BELOW_TRANSFORMERS = {"graph", "kernels", "ops", "inference", "dense", "losses"}
+BELOW_TRANSFORMERS = {"graph", "kernels", "distance", "ops", "inference", "dense", "losses"}
 BELOW_COMPAT = BELOW_TRANSFORMERS | {"transformers", "io", "draw"}
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "graph": {"kernels"},
-    "ops": {"graph", "kernels"},
-    "inference": {"graph", "ops", "kernels"},
-    "dense": {"graph", "inference", "kernels"},
+    "distance": {"graph", "kernels"},
+    "ops": {"graph", "distance", "kernels"},
+    "inference": {"graph", "distance", "ops", "kernels"},
+    "dense": {"graph", "distance", "inference", "kernels"},
     "losses": {"graph", "inference", "dense"},
     "transformers": BELOW_TRANSFORMERS,
     "warmup": BELOW_TRANSFORMERS,
     "io": {"graph"},
     "draw": {"graph", "ops", "inference", "io"},
     "compat": BELOW_COMPAT,
+    "cli": BELOW_COMPAT,
+    "__main__": {"cli"},
     "__init__": BELOW_COMPAT | {"warmup"},
 }
 OUTSIDE = {"recipes", "benchmarks", "notebooks", "tests"}

@@ -1,6 +1,17 @@
-"""Graph → number, path, posterior. Each function takes one graph or a list, which runs side by side."""
+"""Graph → number, path, posterior, sample; most take one graph or a list, which runs side by side."""
 
+from gtn_ebm.inference.best_paths import best_paths
 from gtn_ebm.inference.free_energy import Posteriors, free_energy, posteriors
 from gtn_ebm.inference.least_energy import Path, best_path, minimum_energy
+from gtn_ebm.inference.sampling import random_paths
 
-__all__ = ["Path", "Posteriors", "best_path", "free_energy", "minimum_energy", "posteriors"]
+__all__ = [
+    "Path",
+    "Posteriors",
+    "best_path",
+    "best_paths",
+    "free_energy",
+    "minimum_energy",
+    "posteriors",
+    "random_paths",
+]

@@ -2,19 +2,45 @@
 
 from gtn_ebm.ops.composition import compose, intersect
 from gtn_ebm.ops.connection import connect
-from gtn_ebm.ops.labels import invert, project
+from gtn_ebm.ops.determinization import determinize
+from gtn_ebm.ops.encoding import Encoder, decode, encode
+from gtn_ebm.ops.epsilons import epsilon_normalize, remove_epsilons
+from gtn_ebm.ops.labels import invert, project, relabel
+from gtn_ebm.ops.minimization import minimize
 from gtn_ebm.ops.order import arc_sort, topological_sort
+from gtn_ebm.ops.properties import Properties, properties
+from gtn_ebm.ops.pruning import prune
+from gtn_ebm.ops.pushing import push, push_labels
 from gtn_ebm.ops.rational import closure, concat, union
+from gtn_ebm.ops.replacement import replace
+from gtn_ebm.ops.reversal import reverse
+from gtn_ebm.ops.synchronization import synchronize
 
 __all__ = [
+    "Encoder",
+    "Properties",
     "arc_sort",
     "closure",
     "compose",
     "concat",
     "connect",
+    "decode",
+    "determinize",
+    "encode",
+    "epsilon_normalize",
     "intersect",
     "invert",
+    "minimize",
     "project",
+    "properties",
+    "prune",
+    "push",
+    "push_labels",
+    "relabel",
+    "remove_epsilons",
+    "replace",
+    "reverse",
+    "synchronize",
     "topological_sort",
     "union",
 ]
