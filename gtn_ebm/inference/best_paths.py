@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, least_tree, live, paths_along
+from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, least_to_go, paths_along
 from gtn_ebm.kernels import paths as kernels
 from gtn_ebm.kernels import strings
+from gtn_ebm.ops.pruning import live
 from gtn_ebm.symbols import EPSILON
 
 Arrays = Sequence[NDArray[Any]]
@@ -36,10 +37,10 @@ def best_paths(graph: Graph, count: int, unique: bool = False) -> list[Path]:
         GraphError: count < 0, or an energy that is NaN or −inf.
 
     After one pass as for ``best_path`` and one along the best path, a path more costs O(log n), the arcs of
-    the states where it leaves others, and its length to be written out (Eppstein 1998, "Finding the k shortest
-    paths"). A string more costs the arcs of the states that each of its prefixes leads to (Mohri and Riley
-    2002, "An efficient algorithm for the n-best-strings problem"). In a transducer with arcs that read or
-    write nothing, strings are told apart only once they are found by each order of reading and writing.
+    the states where it leaves others, and its length to be written out (Eppstein 1998, "Finding the k
+    shortest paths"). A string more costs the arcs of the states that each of its prefixes leads to (Mohri and
+    Riley 2002, "An efficient algorithm for the n-best-strings problem"). A transducer whose arcs read without
+    writing, or write without reading, in several orders for the same strings, has each order looked at.
 
     >>> import torch
     >>> from gtn_ebm import Structure
@@ -51,7 +52,7 @@ def best_paths(graph: Graph, count: int, unique: bool = False) -> list[Path]:
     if count < 0:
         raise GraphError(f"cannot find {count} paths")
     usable = live(graph)
-    _, *tree = least_tree(usable)
+    _, *tree = least_to_go(usable)
     in_order = InOrder.of(usable).in_float64()
     if unique:
         return _unique(graph, in_order, tree, count)

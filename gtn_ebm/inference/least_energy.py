@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
@@ -11,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.distance import SLACK, usable
-from gtn_ebm.errors import CycleError
+from gtn_ebm.distance import usable
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
-from gtn_ebm.kernels import components, distance
 from gtn_ebm.kernels import paths as kernels
-from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.pruning import least_tree, live
 from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
 
@@ -165,18 +162,7 @@ def as_given(structure: Structure, in_order: NDArray[np.int64]) -> NDArray[np.in
     return in_order if order is None else order[in_order].astype(np.int64)
 
 
-def live(graph: Graph) -> Graph:
-    """The same graph, but if it has cycles, arcs on no path are at +inf: a cycle there must do no harm."""
-    if graph.structure.is_acyclic:
-        return graph
-    parts = graph.energies.detach(), graph.initial.detach(), graph.final.detach()
-    kept = connect(Graph(graph.structure, *parts)).arc_maps[0]
-    energies = torch.full_like(parts[0], torch.inf)
-    energies[kept] = parts[0][kept]
-    return Graph(graph.structure, energies, *parts[1:])
-
-
-class Tree(NamedTuple):
+class ToGo(NamedTuple):
     """Where least energy leads.
 
     Attributes:
@@ -190,7 +176,7 @@ class Tree(NamedTuple):
     best_arc: NDArray[np.int64]
 
 
-def least_tree(graph: Graph) -> Tree:
+def least_to_go(graph: Graph) -> ToGo:
     """The best path from each state to the end, of a graph as ``live`` gives it.
 
     Raises:
@@ -198,38 +184,22 @@ def least_tree(graph: Graph) -> Tree:
         GraphError: an energy that is NaN or −inf.
     """
     if not graph.structure.is_acyclic:
-        return _tree_on_cycles(graph)
-    tree = Tree(*kernels.least(graph.structure.topological_order, *InOrder.of(graph)))
-    if tree.first == kernels.REFUSED:
+        return _to_go_on_cycles(graph)
+    found = ToGo(*kernels.least(graph.structure.topological_order, *InOrder.of(graph)))
+    if found.first == kernels.REFUSED:
         _check(graph)
-    return tree
+    return found
 
 
-def _tree_on_cycles(graph: Graph) -> Tree:
-    _check(graph)
-    structure, energies = graph.structure, as_array(graph.energies)
-    offsets, arcs = structure.in_index
-    source = structure.source.view(np.uint32)[arcs]
-    order, starts = components.components(offsets, source)
-    to_go = as_array(graph.final).astype(np.float64)
-    place = distance.positions(order)
-    best_arc, state = distance.least(order, starts, place, offsets, source, energies[arcs], SLACK, to_go)
-    best_arc = np.where(best_arc >= 0, arcs[best_arc].astype(np.int64), -1)
-    if state >= 0:
-        cycle = [best_arc[state]]
-        while structure.destination[cycle[-1]] != state:
-            cycle.append(best_arc[structure.destination[cycle[-1]]])
-        raise CycleError(
-            f"the cycle through state {state} has a negative energy of {math.fsum(energies[cycle]):.6g}, so "
-            "that no path is the best; raise its energy, or compose with an acyclic graph first"
-        )
+def _to_go_on_cycles(graph: Graph) -> ToGo:
+    to_go, best_arc = least_tree(graph, "to")
     total = as_array(graph.initial) + to_go
-    first = int(total.argmin()) if len(total) and total.min() < np.inf else kernels.NONE
-    if structure.out_order is not None:
-        place_of = np.empty(structure.arcs, np.int64)
-        place_of[structure.out_order] = np.arange(structure.arcs)
-        best_arc = np.where(best_arc >= 0, place_of[best_arc], -1)
-    return Tree(first, to_go, best_arc)
+    first = int(total.argmin()) if total.min() < np.inf else kernels.NONE
+    if graph.structure.out_order is not None:
+        place = np.empty(graph.arcs, np.int64)
+        place[graph.structure.out_order] = np.arange(graph.arcs)
+        best_arc = np.where(best_arc >= 0, place[best_arc], -1)
+    return ToGo(first, to_go, best_arc)
 
 
 def _check(graph: Graph) -> None:
@@ -251,8 +221,8 @@ def _least(graph: Graph) -> _Found:
     if graph.structure.is_acyclic:
         found = _Found(*kernels.best(graph.structure.topological_order, *in_order))
     else:
-        tree = least_tree(live(graph))
-        found = _Found(*kernels.follow(*in_order[1:], tree.first, tree.best_arc))
+        first, _, best_arc = least_to_go(live(graph))
+        found = _Found(*kernels.follow(*in_order[1:], first, best_arc))
     if found.first == kernels.REFUSED:
         _check(graph)
     return found

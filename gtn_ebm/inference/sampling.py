@@ -12,8 +12,9 @@ from torch import Tensor
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, live, paths_along
+from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, paths_along
 from gtn_ebm.kernels import paths as kernels
+from gtn_ebm.ops.pruning import live
 
 
 def random_paths(

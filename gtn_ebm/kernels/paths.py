@@ -275,3 +275,36 @@ def walk(offsets, destination, cumulative, ending, first, generator):
         begins[place + 1] = len(arcs)
         last[place] = u
     return np.array(arcs, dtype=np.int64), begins, last
+
+
+@njit(nogil=True, cache=True)
+def on_best_paths(states, source, destination, arc_before, arc_after, most):
+    """Marks the states, at most so many, of the best paths through each of ``states``, best first.
+
+    ``arc_before`` and ``arc_after`` lead along these paths to each state and on from it.
+    """
+    kept = np.zeros(len(arc_before), np.bool_)
+    way = np.empty(len(arc_before), np.int64)
+    free = most
+    for state in states:
+        size = 0
+        at = np.int64(state)
+        while not kept[at]:
+            kept[at] = True
+            way[size] = at
+            size += 1
+            if arc_before[at] < 0:
+                break
+            at = np.int64(source[arc_before[at]])
+        at = np.int64(state)
+        while size > 0 and arc_after[at] >= 0:
+            at = np.int64(destination[arc_after[at]])
+            if not kept[at]:
+                kept[at] = True
+                way[size] = at
+                size += 1
+        if size > free:
+            kept[way[:size]] = False
+            break
+        free -= size
+    return kept

@@ -42,7 +42,7 @@ def check_are_paths(graph, paths):
 
 
 class TestAllPaths:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(graphs(energies=st.one_of(ENERGIES, FEW_ENERGIES)), st.integers(0, 20))
     def test_are_the_least_of_all(self, graph, count):
         paths = best_paths(graph, count)
@@ -94,7 +94,7 @@ class TestAllPaths:
 
 
 class TestUnique:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(graphs(energies=st.one_of(ENERGIES, FEW_ENERGIES)), st.integers(0, 20))
     def test_are_the_best_of_each_string(self, graph, count):
         paths = best_paths(graph, count, unique=True)
