@@ -78,8 +78,7 @@ def determinize(
         raise GraphError(f"outputs must be 'single', 'all' or 'best', not {outputs!r}")
     if outputs == "best" and not math.isinf(beta):
         raise GraphError(f"outputs='best' needs β = ∞ (beta=math.inf), not {beta}")
-    no_pairs = np.zeros(0, np.int64)
-    return subset_construction(graph, no_pairs, False, beta, outputs, delta, max_states)
+    return subset_construction(connect(graph), beta, outputs, delta, max_states)
 
 
 class Tape(NamedTuple):
@@ -92,28 +91,27 @@ class Tape(NamedTuple):
 
 
 def subset_construction(
-    graph: Graph,
-    shared: NDArray[np.int64],
-    with_heads: bool,
+    whole: Graph,
     beta: float,
     outputs: Outputs,
     delta: float,
     max_states: int | None,
+    shared: NDArray[np.int64] | None = None,
 ) -> Graph:
-    """Determinization or, with heads, disambiguation; see the kernels for both."""
+    """Determinization of a graph that ``connect`` gave or, with the pairs of states that share a future (as
+    the kernel takes them), disambiguation but for the dead states that it leaves."""
     if not beta > 0.0 or not delta > 0.0:
         raise GraphError(f"β and delta must be positive, not {beta} and {delta}")
-    _check_energies(graph)
-    whole = connect(graph)
+    _check_energies(whole)
     order = whole.structure.out_by_input.arcs.view(np.int32)
-    weights = torch.cat([gather(whole.energies, order), whole.initial, whole.final])
-    automaton = _automaton(whole, order, weights, shared)
-    most = max(1_000_000, 10 * graph.states) if max_states is None else max_states
-    found, counts = _search(automaton, with_heads, most, (_OUTPUTS[outputs], float(beta), float(delta)))
+    weights = torch.cat([select(whole.energies, order), whole.initial, whole.final])
+    automaton = _automaton(whole, order, weights, np.zeros(0, np.int64) if shared is None else shared)
+    most = max(1_000_000, 10 * whole.states) if max_states is None else max_states
+    options = _OUTPUTS[outputs], float(beta), float(delta)
+    found, counts = _search(automaton, shared is not None, most, options)
     tape = Tape(automaton.weights, found, counts, float(beta))
     pull = _pulls(whole, tape) if weights.requires_grad and torch.is_grad_enabled() else None
-    energies: Tensor = _Energies.apply(tape, pull, weights)
-    return _as_graph(whole, order, tape, energies)
+    return _as_graph(whole, order, tape, _Energies.apply(tape, pull, weights))
 
 
 def _check_energies(graph: Graph) -> None:
@@ -160,14 +158,14 @@ def _search(
         if status != kernels.FULL:
             break
         found = tuple(
-            records if most < len(records) else _grown(records, 2 * most)
-            for records, most in zip(found, wanted, strict=False)
+            records if needed < len(records) else _grown(records, 2 * int(needed))
+            for records, needed in zip(found, wanted, strict=False)
         )
     if status == kernels.TOO_MANY:
         raise GraphError(
-            f"the search was stopped at {counts[kernels.SUBSETS]} states with {counts[kernels.ENTRIES]} entries "
-            f"(max_states is {most}): on this graph there may be no end to it; if there is, raise max_states, "
-            "or delta where residuals differ by rounding only"
+            f"stopped at {counts[kernels.SUBSETS]} states with {counts[kernels.ENTRIES]} entries, for "
+            f"max_states is {most}: this graph may have no deterministic equivalent; if it has, raise "
+            "max_states, or delta where residuals differ by rounding only"
         )
     if status == kernels.AMBIGUOUS:
         raise GraphError(_ambiguous(found, counts))
