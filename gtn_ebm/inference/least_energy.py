@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -52,16 +53,22 @@ class Traces(NamedTuple):
 
 def paths_along(graph: Graph, traces: Traces) -> list[Path]:
     """The paths with their labels, and with energies that are differentiable in those of the graph."""
+    arcs, begins = traces.arcs, traces.begins.tolist()
+    between = list(pairwise(begins))
+    read = _labels(graph.input_labels[arcs], between)
+    written = map(list, read) if graph.is_acceptor else _labels(graph.output_labels[arcs], between)
+    along = (arcs[begin:end] for begin, end in between)
     return [
-        _path(graph, traces.arcs[traces.begins[k] : traces.begins[k + 1]], energy)
-        for k, energy in enumerate(_energies(graph, traces).unbind())
+        Path(*parts) for parts in zip(along, _energies(graph, traces).unbind(), read, written, strict=True)
     ]
 
 
-def _path(graph: Graph, arcs: NDArray[np.int64], energy: Tensor) -> Path:
-    read = _without_epsilon(graph.input_labels[arcs])
-    written = list(read) if graph.is_acceptor else _without_epsilon(graph.output_labels[arcs])
-    return Path(arcs, energy, read, written)
+def _labels(labels: NDArray[np.int32], between: list[tuple[int, int]]) -> list[list[int]]:
+    """The labels of each path that are not epsilon."""
+    if EPSILON in labels:
+        return [_without_epsilon(labels[begin:end]) for begin, end in between]
+    every = labels.tolist()
+    return [every[begin:end] for begin, end in between]
 
 
 def _without_epsilon(labels: NDArray[np.int32]) -> list[int]:
@@ -236,4 +243,6 @@ def _best(graph: Graph, found: _Found) -> Path | None:
     if torch.is_grad_enabled() and any(p.requires_grad for p in (graph.energies, graph.initial, graph.final)):
         traces = Traces(np.array([first]), arcs, np.array([0, len(arcs)]), np.array([last]))
         return paths_along(graph, traces)[0]
-    return _path(graph, arcs, torch.tensor(energy, dtype=graph.dtype, device=graph.energies.device))
+    read = _without_epsilon(graph.input_labels[arcs])
+    written = list(read) if graph.is_acceptor else _without_epsilon(graph.output_labels[arcs])
+    return Path(arcs, torch.tensor(energy, dtype=graph.dtype, device=graph.energies.device), read, written)

@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtn_ebm import Graph, Structure, best_path, minimum_energy
+from gtn_ebm import CycleError, Graph, Structure, best_path, free_energy, minimum_energy
 from tests.enumeration import FINITE_ENERGIES, graphs, requiring_grad, walks
+
+NOT_NEGATIVE = st.one_of(st.floats(0.0, 3.0, allow_subnormal=False), st.sampled_from([0.0, 1.0, math.inf]))
 
 
 @settings(max_examples=300, deadline=None)
@@ -27,6 +29,52 @@ def test_best_path_is_the_least_of_all(graph):
         and walk.energy == pytest.approx(float(path.energy), abs=1e-9)
         for walk in same
     )
+
+
+@settings(max_examples=200, deadline=None)
+@given(graphs(acyclic=False, energies=NOT_NEGATIVE, most_arcs=6))
+def test_with_cycles_it_goes_round_none_for_nothing(graph):
+    # The best path needs no state twice.
+    found = walks(graph, most_arcs=graph.states)
+    path = best_path(graph)
+    if not found:
+        assert path is None
+        assert minimum_energy(graph) == math.inf
+        return
+    assert float(path.energy) == pytest.approx(min(walk.energy for walk in found), abs=1e-9)
+    assert float(free_energy(graph, math.inf)) == float(path.energy)
+    assert path.arcs.tolist() in [list(walk.arcs) for walk in found]
+
+
+def test_with_cycles_and_energies_below_0():
+    # Down and up and down again: 0 → 1 → 2 → 3 with arcs back, of which none pays.
+    structure = Structure([0, 1, 2, 1, 2, 2], [1, 2, 3, 0, 1, 2], [0, 1, 2, 3, 4, 5])
+    graph = Graph(structure, torch.tensor([-5.0, 3.0, -1.0, 5.0, -3.0, 0.0]))
+    assert best_path(graph).input_labels == [0, 1, 2]
+    assert minimum_energy(graph) == -3.0
+
+
+@pytest.mark.parametrize("through", ["others", "itself"])
+def test_a_cycle_below_0_is_named(through):
+    back = [1, 2, 1.5] if through == "others" else [1, 1, -0.25]
+    structure = Structure([0, back[0], 2, 2], [1, back[1], 1, 3], [0, 1, 2, 3])
+    energies = torch.tensor([0.0, -0.25 if through == "itself" else -2.0, back[2], 0.0])
+    with pytest.raises(CycleError, match=r"state [12] has a negative energy of -0\.(5|25)"):
+        best_path(Graph(structure, energies, final=[1, 3]))
+
+
+def test_a_cycle_below_0_on_no_path_does_no_harm():
+    # Nothing leads to state 2, and state 3 leads nowhere.
+    structure = Structure([2, 2, 0, 0, 3], [2, 0, 1, 3, 3], [0, 1, 2, 3, 4])
+    graph = Graph(structure, torch.tensor([-1.0, 0.0, 0.0, 0.0, -1.0]), initial=[0], final=[1])
+    assert best_path(graph).input_labels == [2]
+
+
+def test_energies_are_summed_in_float64():
+    graph = Graph.linear([0] * 100_000).with_energies(torch.full((100_000,), 0.1))
+    exact = torch.tensor(100_000 * float(torch.tensor(0.1)))
+    for energies in (graph.energies, graph.energies.clone().requires_grad_()):
+        assert torch.equal(minimum_energy(graph.with_energies(energies)).detach(), exact)
 
 
 @settings(max_examples=100, deadline=None)
