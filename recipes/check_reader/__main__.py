@@ -75,9 +75,15 @@ def train(
 ) -> None:
     """Trains a model: on synthetic amounts, then on the training part (80 %) of a folder."""
     _leave_a_core()
+    _check_is_folder(out)
     settings = Settings(loss=loss, pretraining=pretraining, epochs=epochs, seed=seed)
     amounts = Grammar.read(grammar or DEFAULT)
-    Training(settings, training_material(data, digits), amounts, out).run()
+    training = Training(settings, training_material(data, digits), amounts, out)
+    try:
+        training.run()
+    except KeyboardInterrupt as error:
+        typer.echo("\nstopped; the same command goes on from the last whole epoch", err=True)
+        raise typer.Exit(130) from error
 
 
 @app.command()
@@ -135,6 +141,8 @@ def demo(
     from recipes.check_reader.demo import ENOUGH, run
 
     _leave_a_core()
+    if out is not None:
+        _check_is_folder(out)
     page = run(out or Path("out/short"), epochs=1) if short else run(out or Path("out"), epochs=ENOUGH)
     typer.echo(f"open {page}")
 
@@ -171,6 +179,12 @@ def _check_can_be_made(file: Path) -> None:
         raise DataError(f"{file}: is a folder; give the name of a file")
     if not file.parent.is_dir():
         raise DataError(f"{file}: there is no folder {file.parent}; make it first")
+
+
+def _check_is_folder(out: Path) -> None:
+    """If there is anything of that name."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; give the name of a folder")
 
 
 def _check_names_differ(images: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gtn_ebm.errors import DataError
 
@@ -133,7 +133,8 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; give an image ({', '.join(IMAGE_FORMATS)})")
+        problem = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {problem}; give an image ({', '.join(IMAGE_FORMATS)})")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; copy the image again")
     try:
@@ -142,6 +143,10 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(_too_large(path)) from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path}: not an image of a format known here, or damaged ({', '.join(IMAGE_FORMATS)})"
+        ) from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly every kind of error
         raise DataError(
             f"{path}: cannot be read as an image ({error}); it may be damaged or in another format than "

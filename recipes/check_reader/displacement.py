@@ -11,13 +11,20 @@ neighbouring places only the first counts, and BLANK not at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gtn_ebm import Graph, Structure, Symbols
+from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.grammar import DIGITS
+from recipes.check_reader.segmentation import Segmentation
+
+STRIDE = 4
+"""Columns of the working image for one column of features."""
 
 PLACES = Symbols("0123456789_")
 """What is seen at a place: a digit, or none that begins here."""
@@ -36,19 +43,23 @@ class DisplacementNetwork(nn.Module):
 
     def __init__(self, features: int, width: int = 128):
         super().__init__()
-        self.narrow = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.2))
+        self.narrow = nn.Linear(features, width)
+        self.before = ImageDropout(0.2, place=0)
         self.recurrent = nn.LSTM(width, width, bidirectional=True, batch_first=True)
-        self.energies = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, len(PLACES)))
+        self.after = ImageDropout(0.3, place=1)
+        self.energies = nn.Linear(2 * width, len(PLACES))
 
-    def forward(self, columns: Tensor, widths: list[int]) -> list[Tensor]:
-        """Columns [B, W, features], of which the first ``widths`` of each image count → [width, PLACES] each.
-
-        """
+    def forward(self, columns: Tensor, segmentations: Sequence[Segmentation]) -> list[Tensor]:
+        """Columns [B, W, features] → [width, PLACES] for each image, ``width`` being its own columns."""
+        widths = [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
+        narrow = functional.relu(self.narrow(columns))
+        narrow = narrow * self.before(segmentations, narrow.shape[2])[:, None]
         # Packed, so that the backward direction begins at an image's end and not in the padding.
         packed = nn.utils.rnn.pack_padded_sequence(
-            self.narrow(columns), torch.tensor(widths), batch_first=True, enforce_sorted=False
+            narrow, torch.tensor(widths), batch_first=True, enforce_sorted=False
         )
         seen, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
+        seen = seen * self.after(segmentations, seen.shape[2])[:, None]
         energies = -functional.log_softmax(self.energies(seen), 2)
         return [of_image[:width] for of_image, width in zip(energies, widths, strict=True)]
 
@@ -83,4 +94,6 @@ def spellings(digits: str) -> Graph:
     ]
     source, destination, symbols = (np.concatenate(part) for part in zip(*arcs, strict=True))
     structure = Structure(source, destination, symbols, states=2 * count + 1)
-    return Graph(structure, final=[2 * count] if count == 0 else [2 * count - 1, 2 * count], input_symbols=PLACES)
+    return Graph(
+        structure, final=[2 * count] if count == 0 else [2 * count - 1, 2 * count], input_symbols=PLACES
+    )

@@ -16,19 +16,24 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn import functional
 
-from gtn_ebm import DataError, Graph, Structure, best_path, compose, free_energy, project
+from gtn_ebm import DataError, Graph, Structure, best_paths, compose, free_energy, project
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.check_reader.data import load_image
+from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
-from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.recognition import Evidence, RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, segment
 
 Image = str | Path | NDArray[np.uint8]
 """A file, or grey levels [h, w], 0 being black."""
 
-FORMAT = "gtn_ebm check reader 1"
+FORMAT = "gtn_ebm check reader 2"
 """What ``model.json`` says that it is."""
+
+BEST_PATHS = 50
+"""Paths of least energy whose answers are compared."""
 
 MOST_CHANNELS = 1024
 """Of a model to be read."""
@@ -40,11 +45,12 @@ class Reading:
 
     Attributes:
         digits: the best answer; "" where the grammar has no path through what was drawn.
-        energy: of the best path, in nats; lower is better.
-        confidence: posterior of the answer, summed over all its segmentations and spellings, 0 to 1.
+        energy: of the answer, its free energy in both graphs, in nats; lower is better.
+        confidence: posterior of the answer among those compared, 0 to 1.
         accepted: whether the confidence reaches the model's threshold.
         segmentation: the candidate regions.
         interpretation: the interpretation graph, an arc for each region and class.
+        places: the graph of the space displacement network, an arc for each place and class.
         amount: the interpretation graph composed with the grammar.
     """
 
@@ -54,6 +60,7 @@ class Reading:
     accepted: bool
     segmentation: Segmentation
     interpretation: Graph
+    places: Graph
     amount: Graph
 
     def __str__(self) -> str:
@@ -120,27 +127,21 @@ class CheckReader:
     @torch.inference_mode()
     def read_segmentations(self, segmentations: Sequence[Segmentation]) -> list[Reading]:
         """Reads a batch of images already segmented."""
-        interpretations = [evidence.interpretation for evidence in self.network(segmentations)]
-        amounts = compose(interpretations, self.grammar.graph)
-        everything = free_energy([amount.to(torch.float64) for amount in amounts])
-        return [
-            self._reading(*parts)
-            for parts in zip(segmentations, interpretations, amounts, everything.tolist(), strict=True)
-        ]
+        evidence = self.network(segmentations)
+        amounts = compose([seen.interpretation for seen in evidence], self.grammar.graph)
+        return [self._reading(*parts) for parts in zip(segmentations, evidence, amounts, strict=True)]
 
-    def _reading(
-        self, segmentation: Segmentation, interpretation: Graph, amount: Graph, everything: float
-    ) -> Reading:
-        path = best_path(amount)
-        if path is None:
-            return Reading("", math.inf, 0.0, False, segmentation, interpretation, amount)
-        # In float64, for float32 cannot tell the confidences of sure answers from 1.
-        answer = Graph.linear(path.output_labels, input_symbols=DIGITS).to(torch.float64)
-        of_answer = free_energy(compose(project(amount.to(torch.float64), "output"), answer)).item()
-        confidence = min(1.0, math.exp(everything - of_answer))
-        digits = "".join(DIGITS.name(label) for label in path.output_labels)
+    def _reading(self, segmentation: Segmentation, evidence: Evidence, amount: Graph) -> Reading:
+        answers = candidates(amount)
+        energies = answer_energies(amount, evidence.places, answers)
+        if not energies.isfinite().any():
+            return Reading("", math.inf, 0.0, False, segmentation, *evidence, amount)
+        best = int(energies.argmin())
+        confidence = functional.softmin(energies, 0)[best].item()
         accepted = confidence >= self.threshold
-        return Reading(digits, path.energy.item(), confidence, accepted, segmentation, interpretation, amount)
+        return Reading(
+            answers[best], energies[best].item(), confidence, accepted, segmentation, *evidence, amount
+        )
 
     def save(self, directory: str | Path) -> None:
         """Writes ``model.safetensors``, ``model.json`` and ``grammar.txt``, each whole or not at all.
@@ -179,8 +180,28 @@ class CheckReader:
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold)
 
 
+def candidates(amount: Graph) -> list[str]:
+    """The different answers of the BEST_PATHS paths of least energy, in their order."""
+    found = dict.fromkeys(tuple(path.output_labels) for path in best_paths(amount, BEST_PATHS))
+    return ["".join(map(DIGITS.name, labels)) for labels in found]
+
+
+def answer_energies(amount: Graph, places: Graph, answers: Sequence[str]) -> Tensor:
+    """The free energy of each answer, summed over its segmentations and spellings in ``amount``, and over its
+    spellings in ``places``: float64 [N]."""
+    # In float64, for float32 cannot tell the confidences of sure answers from 1.
+    meanings, seen = project(amount, "output").to(torch.float64), places.to(torch.float64)
+    selectors = [
+        Graph.linear(DIGITS.labels(answer), input_symbols=DIGITS).to(torch.float64) for answer in answers
+    ]
+    along_places = compose(seen, [spellings(answer).to(torch.float64) for answer in answers])
+    return free_energy(compose(meanings, selectors)) + free_energy(along_places)
+
+
 def _description(path: Path) -> tuple[tuple[int, int, int], bool, float]:
     """The channels, whether energies are normalised, and the threshold that a ``model.json`` gives."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give the folder of a trained model, or train one")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

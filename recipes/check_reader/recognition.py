@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gtn_ebm import Graph, Structure, Symbols
-from recipes.check_reader.displacement import DisplacementNetwork, places_graph
+from recipes.check_reader.displacement import STRIDE, DisplacementNetwork, places_graph
+from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.segmentation import HEIGHT, Segmentation
-
-STRIDE = 4
-"""Columns of the working image for one column of features."""
 
 ROWS = 6
 """Rows of features."""
@@ -112,6 +110,7 @@ class RecognitionTransformer(nn.Module):
         self.narrow = nn.Conv2d(large, middle, 1)
         self.style = nn.Linear(middle, 192)
         self.hidden = nn.Linear(middle * ROWS * BINS + 5, 192)
+        self.kept = ImageDropout(0.2, place=2)
         self.energies = nn.Linear(192, len(classes))
         self.displacement_block = Block(large, large, (2, 1))
         self.displacement_norm = ChannelNorm(large)
@@ -129,11 +128,13 @@ class RecognitionTransformer(nn.Module):
             features, columns = self._features(ink, inside)
         energies = self._region_energies(features, inside, segmentations)
         counts = [len(segmentation.arcs) for segmentation in segmentations]
-        widths = [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
         return [
             Evidence(interpretation_graph(segmentation, of_regions, self.classes), places_graph(of_places))
             for segmentation, of_regions, of_places in zip(
-                segmentations, energies.split(counts), self.displacement(columns.float(), widths), strict=True
+                segmentations,
+                energies.split(counts),
+                self.displacement(columns.float(), segmentations),
+                strict=True,
             )
         ]
 
@@ -145,7 +146,9 @@ class RecognitionTransformer(nn.Module):
             style = self.style(_image_mean(features, inside))
             regions = torch.cat([_pool(features.float(), segmentations), _geometry(segmentations)], 1)
             hidden = self.hidden(regions) + style.index_select(0, _image_of_region(segmentations))
-        energies = self.energies(functional.relu(hidden.float()))
+        kept = self.kept(segmentations, hidden.shape[1])
+        hidden = functional.relu(hidden.float()) * kept.index_select(0, _image_of_region(segmentations))
+        energies = self.energies(hidden)
         return -functional.log_softmax(-energies, 1) if self.normalised else energies
 
     def _features(self, ink: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:

@@ -226,7 +226,9 @@ def losses(
         for interpretation, (segmentation, _, drawing) in zip(interpretations, lessons, strict=True)
     ]
     selectors = [
-        grammar.of_answer(lesson.digits) if lesson.drawing is None else grammar.of_drawing(lesson.drawing.symbols)
+        grammar.of_answer(lesson.digits)
+        if lesson.drawing is None
+        else grammar.of_drawing(lesson.drawing.symbols)
         for lesson in lessons
     ]
     desired = free_energy(compose(sought, selectors), beta)

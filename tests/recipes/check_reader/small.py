@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from recipes.check_reader import __main__ as commands
@@ -21,12 +22,25 @@ from recipes.check_reader.data import read_digits
 from recipes.check_reader.grammar import CLASSES, Grammar
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.segmentation import Segmentation
 from recipes.check_reader.synthetic import Amounts
 from recipes.check_reader.training import Labelled, Material, Settings, Training
 
 CHANNELS = (4, 6, 8)
 
 SETTINGS = Settings(pretraining=2, epochs=2, synthetic=4, batch=4)
+
+
+REGIONS = np.array([(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)], np.int32)
+SEGMENTATION = Segmentation(
+    ink=np.ones((48, 30), np.float32),
+    left=np.tile(np.arange(0, 30, 10, dtype=np.float32)[:, None], (1, 48)),
+    right=np.tile(np.arange(10, 40, 10, dtype=np.float32)[:, None], (1, 48)),
+    arcs=REGIONS,
+    boxes=np.array([(10 * i, 0, 10 * j, 9) for i, j in REGIONS], np.float32),
+    scale=1.0,
+)
+"""Three pieces of ink, ten columns each, some of them merged."""
 
 
 def small_trainings(replace: Callable[[Any, str, Any], None]) -> None:

@@ -267,11 +267,11 @@ class TestLoadImage:
         (tmp_path / "empty.png").touch()
         (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
         for name, complaint in [
-            ("text.png", "cannot be read as an image"),
+            ("text.png", "not an image of a format"),
             ("empty.png", "empty"),
-            ("page.eps", "cannot be read as an image"),
+            ("page.eps", "not an image of a format"),
             ("absent.png", "no such file"),
-            (".", "no such file"),
+            (".", "is a folder"),
         ]:
             with pytest.raises(DataError, match=complaint):
                 load_image(tmp_path / name)

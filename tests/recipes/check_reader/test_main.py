@@ -317,7 +317,7 @@ class TestOddNames:
         assert outcome.out.count("\n") == 1
         assert json.loads(outcome.out)["file"] == str(image)
         image.write_text("no image")
-        assert_refused(run("read", "--model", model, image), "cannot be read as an image")
+        assert_refused(run("read", "--model", model, image), "not an image of a format")
 
     def test_an_energy_without_a_path_is_null(
         self, run: Run, model: Path, images: list[Path], tmp_path: Path

@@ -1,10 +1,12 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from gtn_ebm import best_path, free_energy
+from gtn_ebm import best_path, compose, free_energy
+from recipes.check_reader.displacement import PLACES, spellings
 from recipes.check_reader.grammar import CLASSES
 from recipes.check_reader.recognition import (
     BINS,
@@ -30,15 +32,29 @@ def network() -> RecognitionTransformer:
     return RecognitionTransformer(CLASSES, (4, 6, 8))
 
 
+def region_energies(net: RecognitionTransformer, segmentations: list[Segmentation]) -> torch.Tensor:
+    """[ΣR, CLASSES]"""
+    energies = [evidence.interpretation.energies for evidence in net(segmentations)]
+    return torch.cat(energies).view(-1, len(CLASSES))
+
+
+def place_energies(net: RecognitionTransformer, segmentations: list[Segmentation]) -> torch.Tensor:
+    """[ΣW, PLACES]"""
+    return torch.cat([evidence.places.energies for evidence in net(segmentations)]).view(-1, len(PLACES))
+
+
 class TestEnergies:
-    def test_do_not_depend_on_the_batch_nor_on_the_padding(self, segmentations: list[Segmentation]) -> None:
+    @pytest.mark.parametrize("energies_of", [region_energies, place_energies])
+    def test_do_not_depend_on_the_batch_nor_on_the_padding(
+        self, segmentations: list[Segmentation], energies_of: Callable
+    ) -> None:
         widths = {found.ink.shape[1] for found in segmentations}
         assert max(widths) > 2 * min(widths)
         assert any(width % STRIDE for width in widths)
         net = network().eval()
         with torch.inference_mode():
-            alone = torch.cat([net.region_energies([found]) for found in segmentations])
-            together = net.region_energies(segmentations)
+            alone = torch.cat([energies_of(net, [found]) for found in segmentations])
+            together = energies_of(net, segmentations)
         assert alone.abs().max() > 0.1
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
 
@@ -50,8 +66,8 @@ class TestEnergies:
         half = found.ink.copy()
         half[:, half.shape[1] // 2 :] = 0
         with torch.inference_mode():
-            energies = net.region_energies([found])
-            without_right_half = net.region_energies([replace(found, ink=half)])
+            energies = region_energies(net, [found])
+            without_right_half = region_energies(net, [replace(found, ink=half)])
         assert energies.shape == (len(found.arcs), len(CLASSES))
         assert energies.dtype == torch.float32
         assert energies.std(dim=0).min() > 1e-3
@@ -59,8 +75,9 @@ class TestEnergies:
 
     def test_push_gradients_into_every_weight(self, segmentations: list[Segmentation]) -> None:
         net = network().train()
-        graphs = net(segmentations[:4])
-        free_energy(graphs).sum().backward()
+        of_regions, of_places = zip(*net(segmentations[:4]), strict=True)
+        selectors = [spellings("12")] * 4
+        (free_energy(of_regions) + free_energy(compose(of_places, selectors))).sum().backward()
         for name, weight in net.named_parameters():
             assert weight.grad is not None, name
             assert weight.grad.isfinite().all(), name
@@ -74,7 +91,7 @@ class TestEnergies:
             found.ink[:, 8:11], found.left * 0, found.right * 0 + 3, found.arcs, found.boxes, found.scale
         )
         with torch.inference_mode():
-            energies = network().eval().region_energies([found, narrow])
+            energies = region_energies(network().eval(), [found, narrow])
         assert energies.isfinite().all()
 
 
@@ -138,8 +155,8 @@ class TestInterpretationGraph:
     def test_is_one_for_each_image_of_a_batch(self, segmentations: list[Segmentation]) -> None:
         net = network().eval()
         with torch.inference_mode():
-            graphs = net(segmentations)
-            energies = net.region_energies(segmentations)
+            graphs = [evidence.interpretation for evidence in net(segmentations)]
+            energies = region_energies(net, segmentations)
         assert torch.equal(torch.cat([graph.energies for graph in graphs]).view_as(energies), energies)
         for graph, found in zip(graphs, segmentations, strict=True):
             path = best_path(graph)

@@ -9,19 +9,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gtn_ebm import DataError, Graph, Structure, compose
+from gtn_ebm import DataError, Graph, compose
 from recipes.check_reader import training
+from recipes.check_reader.data import Box
+from recipes.check_reader.displacement import BLANK, PLACES, places_graph
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.reader import CheckReader
+from recipes.check_reader.recognition import Evidence, interpretation_graph
 from recipes.check_reader.segmentation import Segmentation
-from recipes.check_reader.training import LOSSES, Lesson, Lessons, Settings, Training, losses
+from recipes.check_reader.training import LOSSES, Drawing, Lesson, Lessons, Settings, Training, losses
 from tests.enumeration import walks
-from tests.recipes.check_reader.small import SETTINGS, small_material
+from tests.recipes.check_reader.small import REGIONS, SEGMENTATION, SETTINGS, small_material
 
 GRAMMAR = Grammar.read()
 
@@ -31,90 +35,142 @@ class TestLosses:
 
     @pytest.mark.parametrize("loss", ["nll", "perceptron"])
     @pytest.mark.parametrize(
-        ("digits", "drawn"), [("12", None), ("1", None), ("12", "1.2"), ("1", "1-"), ("12", "12")]
+        ("digits", "drawing"),
+        [
+            ("12", None),
+            ("1", None),
+            ("12", Drawing("1.2", [(0, 0, 10, 9), (10, 0, 10, 9), (20, 0, 10, 9)])),
+            ("1", Drawing("1-", [(0, 0, 10, 9), (10, 0, 20, 9)])),
+            ("12", Drawing("12", [(0, 0, 17, 9), (18, 0, 13, 9)])),
+        ],
     )
     def test_and_their_gradients_are_those_of_enumeration(
-        self, loss: str, digits: str, drawn: str | None
+        self, loss: str, digits: str, drawing: Drawing | None
     ) -> None:
-        graph = interpretation(seed=1)
-        ours, unreachable = losses(Given([graph]), GRAMMAR, [lesson(digits, drawn)], LOSSES[loss].beta)
+        evidence = given(seed=1)
+        lesson = Lesson(SEGMENTATION, digits, drawing)
+        ours, unreachable = losses(Given([evidence]), GRAMMAR, [lesson], LOSSES[loss].beta)
         assert unreachable == 0
         assert ours.shape == (1,)
-        (gradient,) = torch.autograd.grad(ours.sum(), graph.energies)
+        leaves = evidence.interpretation.energies, evidence.places.energies
+        gradients = torch.autograd.grad(ours.sum(), leaves)
 
-        energies, answers, strings = written_out(graph)
         beta = {"nll": 1.0, "perceptron": 1e6}[loss]
+        readings, spelt = written_out(evidence.interpretation), spelt_out(evidence.places)
         desired = [
-            energy
-            for energy, answer, string in zip(energies, answers, strings, strict=True)
-            if (answer == digits if drawn is None else string.replace("~", "") == drawn)
+            reading.energy
+            for reading in readings
+            if (reading.answer == digits if drawing is None else fits(reading, drawing))
         ]
-        expected = soft_minimum(desired, beta) - soft_minimum(energies, beta)
-        (expected_gradient,) = torch.autograd.grad(expected, graph.energies)
+        desired_places = [energy for energy, answer in spelt if answer == digits]
+        expected = (
+            soft_minimum(desired, beta)
+            - soft_minimum([reading.energy for reading in readings], beta)
+            + soft_minimum(desired_places, beta)
+            - soft_minimum([energy for energy, _ in spelt], beta)
+        )
         torch.testing.assert_close(ours[0].double(), expected, rtol=1e-5, atol=2e-5)
-        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+        for gradient, of_expected in zip(gradients, torch.autograd.grad(expected, leaves), strict=True):
+            torch.testing.assert_close(gradient, of_expected, rtol=1e-4, atol=1e-5)
 
     @pytest.mark.parametrize("loss", ["nll", "perceptron"])
     def test_are_never_negative(self, loss: str) -> None:
-        graphs = [interpretation(seed) for seed in range(12)]
-        lessons = [lesson(digits, None) for digits in ("12", "1", "2", "21")] * 3
-        of_all, unreachable = losses(Given(graphs), GRAMMAR, lessons, LOSSES[loss].beta)
+        evidence = [given(seed) for seed in range(12)]
+        lessons = [Lesson(SEGMENTATION, digits, None) for digits in ("12", "1", "2", "21")] * 3
+        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss].beta)
         assert unreachable == 0
         assert of_all.min() >= -1e-5
         assert of_all.max() > 0.5
 
     @pytest.mark.parametrize("loss", ["nll", "perceptron"])
     def test_of_an_answer_out_of_reach_is_zero_and_moves_nothing(self, loss: str) -> None:
-        graphs = [interpretation(seed) for seed in range(3)]
-        lessons = [lesson("12", None), lesson("98765", None), lesson("12", "12oo")]
-        of_all, unreachable = losses(Given(graphs), GRAMMAR, lessons, LOSSES[loss].beta)
+        evidence = [given(seed) for seed in range(3)]
+        elsewhere = Drawing("12", [(0, 0, 1, 9), (20, 0, 10, 9)])
+        answers = [("12", None), ("98765", None), ("12", elsewhere)]
+        lessons = [Lesson(SEGMENTATION, *answer) for answer in answers]
+        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss].beta)
         assert unreachable == 2
         assert of_all[1:].tolist() == [0.0, 0.0]
         assert of_all[0] > 0
-        of_all.sum().backward()
-        gradients = [graph.energies.grad for graph in graphs]
-        assert gradients[0].isfinite().all()
-        assert gradients[0].abs().max() > 0
-        assert not gradients[1].any()
-        assert not gradients[2].any()
+        for part in Evidence._fields:
+            energies = [getattr(one, part).energies for one in evidence]
+            of_first, *of_others = torch.autograd.grad(of_all.sum(), energies, retain_graph=True)
+            assert of_first.isfinite().all()
+            assert of_first.abs().max() > 0
+            assert not any(gradient.any() for gradient in of_others)
 
 
 class Given(torch.nn.Module):
-    """A network that answers with graphs made before."""
+    """A network that answers with evidence made before."""
 
-    def __init__(self, graphs: list[Graph]):
+    def __init__(self, evidence: list[Evidence]):
         super().__init__()
-        self.graphs = graphs
+        self.evidence = evidence
 
-    def forward(self, segmentations: Sequence[Segmentation]) -> list[Graph]:
-        assert len(segmentations) == len(self.graphs)
-        return self.graphs
+    def forward(self, segmentations: Sequence[Segmentation]) -> list[Evidence]:
+        assert len(segmentations) == len(self.evidence)
+        return self.evidence
 
 
-def interpretation(seed: int) -> Graph:
-    """Three pieces of ink, some of them merged, with three classes a region."""
+def given(seed: int) -> Evidence:
+    """Five classes a region, and three places."""
     random = torch.Generator().manual_seed(seed)
-    regions = [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)]
-    arcs = [(*region, CLASSES.label(name)) for region in regions for name in "12.~-"]
-    energies = torch.randn(len(arcs), generator=random).mul_(2).requires_grad_()
-    source, destination, labels = zip(*arcs, strict=True)
-    return Graph(Structure(source, destination, labels), energies, input_symbols=CLASSES)
+    energies = torch.full((len(REGIONS), len(CLASSES)), torch.inf)
+    classes = CLASSES.labels("12.~-")
+    energies[:, classes] = 2 * torch.randn(len(REGIONS), len(classes), generator=random)
+    of_places = torch.randn(3, len(PLACES), generator=random)
+    return Evidence(
+        interpretation_graph(SEGMENTATION, energies.requires_grad_(), CLASSES),
+        places_graph(of_places.requires_grad_()),
+    )
 
 
-def lesson(digits: str, drawn: str | None) -> Lesson:
-    return Lesson(None, digits, drawn)  # type: ignore[arg-type]
+class Written(NamedTuple):
+    """A path of the interpretation graph with a path of the grammar: its energy, what it means, the symbols
+    drawn and the region of each."""
+
+    energy: torch.Tensor
+    answer: str
+    symbols: str
+    regions: list[int]
 
 
-def written_out(graph: Graph) -> tuple[list[torch.Tensor], list[str], list[str]]:
-    """Energy, answer and string of every path of the graph with every path of the grammar on its string."""
-    energies, answers, strings = [], [], []
+def written_out(graph: Graph) -> list[Written]:
+    readings = []
     for walk in walks(graph):
-        string = "".join(map(CLASSES.name, walk.inputs))
+        symbols = "".join(map(CLASSES.name, walk.inputs))
+        regions = graph.attributes["region"][list(walk.arcs)].tolist()
         for meaning in walks(compose(Graph.linear(walk.inputs, input_symbols=CLASSES), GRAMMAR.graph)):
-            energies.append(graph.energies[list(walk.arcs)].double().sum() + meaning.energy)
-            answers.append("".join(map(DIGITS.name, meaning.outputs)))
-            strings.append(string)
-    return energies, answers, strings
+            energy = graph.energies[list(walk.arcs)].double().sum() + meaning.energy
+            readings.append(Written(energy, "".join(map(DIGITS.name, meaning.outputs)), symbols, regions))
+    return readings
+
+
+def spelt_out(places: Graph) -> list[tuple[torch.Tensor, str]]:
+    """The energy of each path, and the digits it means."""
+    return [
+        (
+            places.energies[list(walk.arcs)].double().sum(),
+            "".join(PLACES.name(label) for label, _ in itertools.groupby(walk.inputs) if label != BLANK),
+        )
+        for walk in walks(places)
+    ]
+
+
+def fits(reading: Written, drawing: Drawing) -> bool:
+    """Whether it has the symbols drawn, and each digit where a digit of its name was drawn."""
+    placed = all(
+        any(symbol == drawn and overlap(region, box) >= 0.6 for drawn, box in zip(*drawing, strict=True))
+        for symbol, region in zip(reading.symbols, reading.regions, strict=True)
+        if symbol in "12"
+    )
+    return placed and reading.symbols.replace("~", "") == drawing.symbols
+
+
+def overlap(region: int, box: Box) -> float:
+    start, end = 10 * REGIONS[region]
+    x, _, width, _ = box
+    return max(0, min(end, x + width) - max(start, x)) / (max(end, x + width) - min(start, x))
 
 
 def soft_minimum(energies: list[torch.Tensor], beta: float) -> torch.Tensor:
@@ -176,11 +232,11 @@ class TestTraining:
         assert len(lessons) == len(material.images) + SETTINGS.synthetic
         backwards = [again[place] for place in reversed(range(len(again)))][::-1]
         for one, other in zip((lessons[place] for place in range(len(lessons))), backwards, strict=True):
-            assert (one.digits, one.drawn) == (other.digits, other.drawn)
+            assert (one.digits, one.drawing) == (other.digits, other.drawing)
             assert (one.segmentation.ink == other.segmentation.ink).all()
         next_epoch = Lessons(SETTINGS, material, 3)
-        assert sorted(lesson.digits for lesson in backwards if lesson.drawn is None) == sorted(
-            next_epoch[place].digits for place in range(len(lessons)) if next_epoch[place].drawn is None
+        assert sorted(lesson.digits for lesson in backwards if lesson.drawing is None) == sorted(
+            next_epoch[place].digits for place in range(len(lessons)) if next_epoch[place].drawing is None
         )
         assert any(
             backwards[place].segmentation.ink.shape != next_epoch[place].segmentation.ink.shape
