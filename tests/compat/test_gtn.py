@@ -617,6 +617,26 @@ def test_equal() -> None:
     assert not gtn.equal(g, turned)
 
 
+def test_isomorphic() -> None:
+    one, other = gtn.Graph(), gtn.Graph()
+    for start, accept in ((True, False), (False, False), (False, True)):
+        one.add_node(start, accept)
+        other.add_node(accept, start)
+    one.add_arc(0, 2, 0, 0, 0.5)
+    one.add_arc(2, 1, 1, 3, 0.25)
+    other.add_arc(2, 0, 1, 3, 0.25)
+    assert not gtn.isomorphic(one, other)
+    other = gtn.Graph()
+    for start, accept in ((False, True), (False, False), (True, False)):
+        other.add_node(start, accept)
+    other.add_arc(0, 1, 1, 3, 0.25)
+    other.add_arc(2, 0, 0, 0, 0.5)
+    assert gtn.isomorphic(one, other)
+    assert not gtn.equal(one, other)
+    other.set_weights([0.25, 0.75])
+    assert not gtn.isomorphic(one, other)
+
+
 def test_sample() -> None:
     g = gtn.Graph()
     g.add_node(True)

@@ -44,7 +44,7 @@ from gtn_ebm.compat.gtn.functions import (
 from gtn_ebm.compat.gtn.graph import Graph, epsilon
 from gtn_ebm.compat.gtn.parallel import parallel_for
 from gtn_ebm.compat.gtn.rand import rand_equivalent, sample
-from gtn_ebm.compat.gtn.utils import equal, load, loadtxt, save, savetxt
+from gtn_ebm.compat.gtn.utils import equal, isomorphic, load, loadtxt, save, savetxt
 
 __all__ = [
     "CPU",
@@ -65,6 +65,7 @@ __all__ = [
     "equal",
     "forward_score",
     "intersect",
+    "isomorphic",
     "linear_graph",
     "load",
     "loadtxt",

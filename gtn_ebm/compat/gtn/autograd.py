@@ -130,10 +130,9 @@ def backward(g: Graph, grad: Graph | bool | None = None, retain_graph: bool = Fa
             continue
         inputs = graph.record.inputs
         for operand, parts in zip(inputs, graph.record.derivatives(delta, retain_graph), strict=True):
-            before = deltas.get(id(operand))
-            deltas[id(operand)] = (
-                parts if before is None else [a + b for a, b in zip(before, parts, strict=True)]
-            )
+            if id(operand) in deltas:
+                parts = [a + b for a, b in zip(deltas[id(operand)], parts, strict=True)]
+            deltas[id(operand)] = parts
         if not retain_graph:
             graph.record.release()
 

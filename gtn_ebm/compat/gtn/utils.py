@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 import gtn_ebm.graph as core
 from gtn_ebm.compat.gtn.autograd import apply, as_engine_graph
 from gtn_ebm.compat.gtn.graph import Graph
+from gtn_ebm.inference import comparison
 from gtn_ebm.io.files import FileName
 from gtn_ebm.io.gtn_format import read_gtn, read_gtn_text, write_gtn, write_gtn_text
 
 _HEADER = 16  # bytes
+_ROUNDING = 1e-6
 
 
 def equal(g1: Graph, g2: Graph) -> bool:
@@ -27,6 +29,12 @@ def _sorted_arcs(g: Graph) -> NDArray[np.float64]:
     columns = structure.source, structure.destination, structure.input_labels, structure.output_labels
     arcs = np.stack([*columns, weights]).astype(np.float64)
     return arcs[:, np.lexsort(arcs)]
+
+
+def isomorphic(g1: Graph, g2: Graph) -> bool:
+    """Whether the graphs are equal but for the numbers of their nodes."""
+    first, second = (as_engine_graph(g).detach() for g in (g1, g2))
+    return comparison.isomorphic(first, second, delta=_ROUNDING)
 
 
 def save(file_name: FileName, graph: Graph) -> None:

@@ -1,0 +1,277 @@
+"""The command gtn-ebm: what it says, what it writes, how it fails, and that pipes go through OpenFst."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pynini
+import pytest
+
+from gtn_ebm import Graph, cli
+from gtn_ebm.cli.commands import COMMANDS
+from gtn_ebm.io import read_openfst
+
+LETTERS = "<eps> 0\na 1\nb 2\nc 3\n"
+WORDS = "0 1 a a 0.5\n0 2 a a 1.5\n1 3 b b 0.25\n2 3 b b\n3\n2 0.75\n"
+
+
+class Outcome(NamedTuple):
+    code: int
+    output: bytes
+    error: str
+
+    @property
+    def graph(self) -> Graph:
+        return read_openfst(io.BytesIO(self.output))
+
+    @property
+    def text(self) -> str:
+        return self.output.decode()
+
+
+Run = Callable[..., Outcome]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Terminal(io.TextIOWrapper):
+    """What standard output is where nobody redirects it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``gtn-ebm fst`` in a folder with a symbol table and two graphs, on bytes from standard input."""
+    monkeypatch.chdir(tmp_path)
+    Path("letters.txt").write_text(LETTERS)
+    Path("words.txt").write_text(WORDS)
+
+    def call(*arguments: str, stdin: bytes = b"") -> Outcome:
+        output = io.TextIOWrapper(io.BytesIO(), "utf-8")
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "stdout", output)
+        try:
+            code = cli.main(["fst", *arguments])
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        output.flush()
+        written = output.buffer.getvalue()  # type: ignore[attr-defined]
+        return Outcome(code, written, capsys.readouterr().err)
+
+    made = call(
+        "compile", "--isymbols", "letters.txt", "--osymbols", "letters.txt", "words.txt", "-o", "words.fst"
+    )
+    assert made == (0, b"", "")
+    call("compile", "--acceptor", "-", "-o", "loop.fst", stdin=b"0 0 1\n0 0 2 1\n0\n")
+    return call
+
+
+def openfst(file: bytes | str) -> pynini.Fst:
+    return pynini.Fst.read_from_string(file) if isinstance(file, bytes) else pynini.Fst.read(file)
+
+
+def test_text_goes_in_and_out(run: Run) -> None:
+    lines = WORDS.replace(" ", "\t").splitlines()
+    assert sorted(run("print", "words.fst").text.splitlines()) == sorted(lines)
+    bare = run("compile", stdin=b"0 1 1 2 0.5\n1\n")
+    assert run("print", "--isymbols", "letters.txt", stdin=bare.output).text == "0\t1\ta\t2\t0.5\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "theirs"),
+    [
+        (["connect"], lambda fst: fst.connect()),
+        (["determinize"], pynini.determinize),
+        (["disambiguate"], pynini.disambiguate),
+        (["minimize"], None),
+        (["rmepsilon"], lambda fst: fst.rmepsilon()),
+        (["shortestpath"], pynini.shortestpath),
+        (
+            ["shortestpath", "--nshortest", "2", "--unique"],
+            lambda fst: pynini.shortestpath(fst, nshortest=2, unique=True),
+        ),
+        (["prune", "--weight", "0.5"], lambda fst: pynini.prune(fst, weight=0.5)),
+        (["push"], lambda fst: pynini.push(fst, push_weights=True)),
+        (
+            ["push", "--push-labels", "--to-final"],
+            lambda fst: pynini.push(fst, push_labels=True, reweight_type="to_final"),
+        ),
+        (["closure", "--closure_type=plus"], lambda fst: fst.closure(1)),
+        (["reverse"], pynini.reverse),
+        (["invert"], lambda fst: fst.invert()),
+        (["project", "--project_type=output"], lambda fst: fst.project("output")),
+        (["arcsort", "--sort_type=olabel"], lambda fst: fst.arcsort("olabel")),
+        (["topsort"], lambda fst: fst.topsort()),
+        (["epsnormalize"], pynini.epsnormalize),
+        (["synchronize"], pynini.synchronize),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_operations_are_openfsts(run: Run, arguments: list[str], theirs: Callable | None) -> None:
+    source = "words.fst"
+    if arguments == ["minimize"]:
+        Path("source.fst").write_bytes(run("determinize", "words.fst").output)
+        source, theirs = "source.fst", lambda fst: fst.minimize()
+    assert theirs is not None
+    found = run(arguments[0], source, *arguments[1:])
+    assert (found.code, found.error) == (0, "")
+    # What is written is OpenFst's own form, with the arcs that were read.
+    ours = openfst(found.output)
+    assert ours.arc_type() == "standard"
+    expected = theirs(openfst(source))
+    assert pynini.randequivalent(ours, expected, npath=50, delta=1e-3, seed=1)
+
+
+def test_operations_of_two(run: Run) -> None:
+    for name, count in (("compose", 2), ("intersect", 2)):
+        found = run(name, "words.fst", "words.fst")
+        assert found.graph.states > count
+        assert run("equivalent", "-", "words.fst", stdin=found.output).text == "no\n"
+    words = Path("words.fst").read_bytes()
+    assert run("union", "words.fst", "-", stdin=words).graph.arcs == 8 + 2  # a new initial state
+    assert run("concat", "-", "words.fst", "words.fst", stdin=words).code == 0
+    differing = run("difference", "loop.fst", "words.fst", "-o", "rest.fst")
+    assert differing.code == 0
+    assert run("shortestdistance", "rest.fst").code == 0
+    for name in ("equal", "isomorphic", "equivalent"):
+        assert run(name, "words.fst", "-", stdin=words)[:2] == (0, b"yes\n")
+        assert run(name, "words.fst", "loop.fst", stdin=words).code in (1, 2)
+    assert run("equal", "loop.fst", "loop.fst").code == 0
+    assert run("intersect", "words.fst", "words.fst", "--max_states", "1").code == 2
+
+
+def test_commands_in_a_pipe(run: Run) -> None:
+    one = run("compile", stdin=b"0 1 1 1 0.5\n0 1 1 1 1.5\n1 2 2 2\n2\n")
+    two = run("determinize", stdin=one.output)
+    assert (
+        run("print", stdin=run("minimize", stdin=two.output).output).text
+        == "0\t1\t1\t1\t0.5\n1\t2\t2\t2\n2\n"
+    )
+    # Arcs of the log semiring stay such, and are summed.
+    logs = run("convert", "--arc_type", "log64", stdin=one.output)
+    summed = run("determinize", stdin=logs.output)
+    assert openfst(summed.output).arc_type() == "log64"
+    assert run("print", stdin=summed.output).text.startswith("0\t1\t1\t1\t0.1867")
+    summed = run("determinize", "--semiring", "log", stdin=one.output)
+    assert summed.graph.energies[0] == pytest.approx(0.18674, abs=1e-5)
+
+
+def test_distances_and_info(run: Run) -> None:
+    assert run("shortestdistance", "words.fst").text == "0\t0\n1\t0.5\n2\t1.5\n3\t0.75\n"
+    assert run("shortestdistance", "--reverse", "words.fst").text.startswith("0\t0.75\n")
+    shown = dict(line.rsplit(None, 1) for line in run("info", "words.fst").text.splitlines())
+    assert (shown["states"], shown["arcs"], shown["input symbols"]) == ("4", "4", "3")
+    assert (shown["acceptor"], shown["i deterministic"], shown["cyclic"]) == ("yes", "no", "no")
+
+
+def test_random_paths(run: Run) -> None:
+    first, again = (run("randgen", "--npath", "3", "--seed", "5", "words.fst").output for _ in range(2))
+    assert first == again
+    assert run("randgen", "words.fst").graph.arcs <= 3
+
+
+def test_codes_replacements_and_labels(run: Run) -> None:
+    coded = run("encode", "words.fst", "book", "--encode_weights")
+    assert coded.graph.is_acceptor
+    assert (
+        run("print", stdin=run("decode", "-", "book", stdin=coded.output).output).text
+        == run("print", "words.fst").text
+    )
+    call = run("compile", stdin=b"0 1 9 9\n1\n").output
+    replaced = run("replace", "-", "9=loop.fst", stdin=call)
+    assert replaced.graph.states == 3
+    assert run("replace", "-", "9", stdin=call).code == 2
+    Path("pairs.txt").write_text("9 4\n")
+    assert run("relabel", "--relabel_ipairs", "pairs.txt", stdin=call).graph.input_labels.tolist() == [3]
+    Path("pairs.txt").write_text("9 x\n")
+    assert "pairs.txt, line 1" in run("relabel", "--relabel_ipairs", "pairs.txt", stdin=call).error
+
+
+@pytest.mark.parametrize("name", ["text", "gtn", "gtn-text", "k2", "json"])
+def test_formats(run: Run, name: str) -> None:
+    bare = run("compile", stdin=b"0 1 1 2 0.5\n1\n").output
+    there = run("convert", "--to", name, stdin=bare)
+    assert there.code == 0
+    assert run("print", "--from", name, stdin=there.output).text == "0\t1\t1\t2\t0.5\n1\n"
+
+
+def test_pictures(run: Run) -> None:
+    assert run("draw", "words.fst", "--title", "two words").text.startswith("digraph")
+    assert run("draw", "words.fst", "--best-path", "-o", "words.svg").code == 0
+    assert Path("words.svg").read_text().startswith("<svg")
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    overview = run("--help")
+    assert overview.code == 0
+    for name, command in COMMANDS.items():
+        assert f"\n    {name}" in overview.text
+        shown = run(name, "--help")
+        assert shown.code == 0
+        assert f"gtn-ebm fst {command.example}" in shown.text
+        assert command.example.split()[0] == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (["determinise"], b"", "invalid choice: 'determinise'"),
+        (["compose", "words.fst"], b"", "required: B"),
+        (["connect", "nowhere.fst"], b"", "nowhere.fst cannot be read"),
+        (["connect"], b"", "standard input, byte 0"),
+        (["connect"], b"\xd6\xfd\xb2\x7e\x06\x00\x00", "standard input"),
+        (["compile"], b"0 1 1\n", "standard input, line 1"),
+        (["compose", "-", "-"], b"", "standard input"),
+        (["topsort", "loop.fst"], b"", "cycle"),
+        (["shortestpath", "--nshortest", "x", "words.fst"], b"", "--nshortest"),
+        (["connect", "words.fst", "-o", "no/such/folder/x.fst"], b"", "no/such/folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(run: Run, arguments: list[str], stdin: bytes, said: str) -> None:
+    found = run(*arguments, stdin=stdin)
+    assert (found.code, found.output) == (2, b"")
+    assert found.error.startswith("gtn-ebm")
+    assert said in found.error
+    assert found.error.count("\n") == 1
+
+
+def test_nothing_half_written(run: Run) -> None:
+    before = Path("words.fst").read_bytes()
+    assert run("topsort", "loop.fst", "-o", "words.fst").code == 2
+    assert Path("words.fst").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "letters.txt",
+        "loop.fst",
+        "words.fst",
+        "words.txt",
+    ]
+
+
+def test_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "connect", COMMANDS["connect"]._replace(run=interrupt))
+    assert run("connect", "words.fst") == (130, b"", "")
+
+
+def test_binary_output_is_not_for_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "TextIOWrapper", Terminal)
+    assert "--to text" in run("connect", "words.fst").error
+    assert run("print", "words.fst").code == 0
+
+
+def test_as_a_program_whose_reader_stops(run: Run) -> None:
+    rows = "".join(f"{k} {k + 1} 1 1\n" for k in range(20_000)) + "20000\n"
+    Path("long.txt").write_text(rows)
+    program = f"{sys.executable} -m gtn_ebm fst"
+    line = f"{program} compile long.txt | {program} print | head -n 1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("0\t1\t1\t1\n", "")
