@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torch.nn import functional
 
 from gtn_ebm import DataError, Graph, Structure, best_paths, compose, free_energy, project
 from gtn_ebm.io.files import write_beside, write_whole
@@ -46,7 +45,7 @@ class Reading:
     Attributes:
         digits: the best answer; "" where the grammar has no path through what was drawn.
         energy: of the answer, its free energy in both graphs, in nats; lower is better.
-        confidence: posterior of the answer among those compared, 0 to 1.
+        confidence: product of the answer's posteriors in both graphs, 0 to 1.
         accepted: whether the confidence reaches the model's threshold.
         segmentation: the candidate regions.
         interpretation: the interpretation graph, an arc for each region and class.
@@ -132,16 +131,18 @@ class CheckReader:
         return [self._reading(*parts) for parts in zip(segmentations, evidence, amounts, strict=True)]
 
     def _reading(self, segmentation: Segmentation, evidence: Evidence, amount: Graph) -> Reading:
+        # In float64, for float32 cannot tell the confidences of sure answers from 1.
+        amount64, places64 = amount.to(torch.float64), evidence.places.to(torch.float64)
         answers = candidates(amount)
-        energies = answer_energies(amount, evidence.places, answers)
+        energies = answer_energies(amount64, places64, answers)
         if not energies.isfinite().any():
             return Reading("", math.inf, 0.0, False, segmentation, *evidence, amount)
         best = int(energies.argmin())
-        confidence = functional.softmin(energies, 0)[best].item()
+        energy = energies[best].item()
+        everything = (free_energy(amount64) + free_energy(places64)).item()
+        confidence = min(1.0, math.exp(everything - energy))
         accepted = confidence >= self.threshold
-        return Reading(
-            answers[best], energies[best].item(), confidence, accepted, segmentation, *evidence, amount
-        )
+        return Reading(answers[best], energy, confidence, accepted, segmentation, *evidence, amount)
 
     def save(self, directory: str | Path) -> None:
         """Writes ``model.safetensors``, ``model.json`` and ``grammar.txt``, each whole or not at all.
@@ -188,14 +189,11 @@ def candidates(amount: Graph) -> list[str]:
 
 def answer_energies(amount: Graph, places: Graph, answers: Sequence[str]) -> Tensor:
     """The free energy of each answer, summed over its segmentations and spellings in ``amount``, and over its
-    spellings in ``places``: float64 [N]."""
-    # In float64, for float32 cannot tell the confidences of sure answers from 1.
-    meanings, seen = project(amount, "output").to(torch.float64), places.to(torch.float64)
-    selectors = [
-        Graph.linear(DIGITS.labels(answer), input_symbols=DIGITS).to(torch.float64) for answer in answers
-    ]
-    along_places = compose(seen, [spellings(answer).to(torch.float64) for answer in answers])
-    return free_energy(compose(meanings, selectors)) + free_energy(along_places)
+    spellings in ``places``, [N] in their dtype."""
+    selectors = [Graph.linear(DIGITS.labels(answer), input_symbols=DIGITS) for answer in answers]
+    meant = compose(project(amount, "output"), [selector.to(amount.dtype) for selector in selectors])
+    seen = compose(places, [spellings(answer).to(places.dtype) for answer in answers])
+    return free_energy(meant) + free_energy(seen)
 
 
 def _description(path: Path) -> tuple[tuple[int, int, int], bool, float]:

@@ -16,9 +16,15 @@ from recipes.check_reader.displacement import BLANK, PLACES
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.reader import BEST_PATHS, CheckReader
 from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.segmentation import Segmentation
 from recipes.check_reader.synthetic import SyntheticAmount
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import CHANNELS
+
+
+def free(energies: list[float]) -> float:
+    """−log Σ exp(−E)"""
+    return -float(np.logaddexp.reduce([-energy for energy in energies]))
 
 
 def ctc_loss(places: Graph, digits: str) -> float:
@@ -29,11 +35,13 @@ def ctc_loss(places: Graph, digits: str) -> float:
     return torch.nn.functional.ctc_loss(scores, target, *lengths, BLANK, reduction="sum").item()
 
 
-class EqualPlaces(torch.nn.Module):
-    """Sees the same in every image: tells no answer of one digit from another."""
+class SeesSeven(torch.nn.Module):
+    """Sees a seven in every image, and is sure of it."""
 
-    def forward(self, columns: torch.Tensor, widths: list[int]) -> list[torch.Tensor]:
-        return [torch.zeros(width, len(PLACES)) for width in widths]
+    def forward(self, columns: torch.Tensor, segmentations: list[Segmentation]) -> list[torch.Tensor]:
+        energies = torch.full((columns.shape[1], len(PLACES)), torch.inf)
+        energies[:, PLACES.label("7")] = 0.0
+        return [energies] * len(segmentations)
 
 
 class TestReading:
@@ -57,17 +65,17 @@ class TestReading:
         assert len(compared) > 5
         energies = np.array(
             [
-                -np.logaddexp.reduce([-energy for energy, meant in written if meant == answer])
+                free([energy for energy, meant in written if meant == answer])
                 + ctc_loss(evidence.places, answer)
                 for answer in compared
             ]
         )
-        weights = np.exp(energies.min() - energies)
+        everything = free([energy for energy, _ in written])  # places are probabilities: all of them sum to 1
 
         reading = reader.read_segmentations([found])[0]
         assert reading.digits == compared[int(energies.argmin())]
         assert reading.energy == pytest.approx(energies.min(), abs=1e-4)
-        assert reading.confidence == pytest.approx(1 / weights.sum(), abs=1e-5)
+        assert reading.confidence == pytest.approx(math.exp(everything - energies.min()), abs=1e-5)
 
     def test_does_not_depend_on_the_batch(self, reader: CheckReader, twelve: list[SyntheticAmount]) -> None:
         images = [amount.image for amount in twelve]
@@ -115,7 +123,7 @@ class TestReading:
         found = reader.segment(twelve[0].image)
         of_one = found.arcs.max(axis=1) <= 1
         found = replace(found, arcs=found.arcs[of_one], boxes=found.boxes[of_one])
-        reader.network.displacement = EqualPlaces()
+        reader.network.displacement = SeesSeven()
         torch.nn.init.zeros_(reader.network.energies.weight)
         bias = torch.nn.init.constant_(reader.network.energies.bias, 50.0)
         doubts = []
