@@ -4,13 +4,16 @@ import numpy as np
 import pynini
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.openfst import sum_over_paths, to_openfst
 from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, Symbols, compose, connect, free_energy
 from gtn_ebm.ops.minimization import minimize
 from tests.enumeration import language, walks
+
+# As many graphs as that, those without a path left out.
+OPENFST = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 FEW_ENERGIES = st.sampled_from([0.0, 0.5, 1.0, math.inf])
 MANY_ENERGIES = st.floats(-3.0, 3.0, allow_subnormal=False)
@@ -84,7 +87,7 @@ def test_strings_of_cyclic_graphs_stay(graph, acceptor):
     assert equally_weighted(minimize(graph, math.inf), graph, most_arcs=7)
 
 
-@settings(max_examples=250, deadline=None)
+@OPENFST
 @given(deterministic(acyclic=False).map(unweighted).map(connect))
 def test_an_unweighted_acceptor_is_openfsts(graph):
     assume(graph.states)
@@ -93,7 +96,7 @@ def test_an_unweighted_acceptor_is_openfsts(graph):
     assert pynini.isomorphic(to_openfst(ours), minimized_by_openfst(graph))
 
 
-@settings(max_examples=250, deadline=None)
+@OPENFST
 @given(deterministic(energies=FEW_ENERGIES).map(connect))
 def test_a_weighted_acceptor_has_as_many_states_as_openfsts(graph):
     assume(graph.states)
@@ -104,7 +107,7 @@ def test_a_weighted_acceptor_has_as_many_states_as_openfsts(graph):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@OPENFST
 @given(deterministic(acceptor=False, least_label=0).map(unweighted).map(connect))
 def test_a_transducer_has_no_more_states_that_read_than_openfsts(graph):
     assume(graph.states)
@@ -123,7 +126,7 @@ def test_minimize_is_idempotent(graph):
     assert equally_weighted(twice, once)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(OPENFST, max_examples=100)
 @given(deterministic(energies=st.sampled_from([0.0, 1.0])), st.sampled_from([0.5, 1.0, math.inf]))
 def test_the_derivative_of_the_free_energy_stays(graph, beta):
     # Few different energies, so that states do merge.
@@ -140,7 +143,7 @@ def test_the_derivative_of_the_free_energy_stays(graph, beta):
         assert float(ours[2].sum()) == pytest.approx(1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(OPENFST, max_examples=60)
 @given(deterministic(energies=MANY_ENERGIES, most_states=5))
 def test_the_derivative_of_the_energy_of_every_string_where_nothing_merges(graph):
     reduced = minimize(graph)
