@@ -1,4 +1,4 @@
-"""The best few strings of a graph: of all paths that read and write the same, label by label, the best.
+"""The best few strings of a graph: of all paths that read the same and write the same, the best.
 
 Arcs come grouped by the state they leave: those of state u are ``offsets[u]`` to ``offsets[u + 1]``.
 """
@@ -8,7 +8,66 @@ import heapq
 import numpy as np
 from numba import njit
 
-END = -1
+EPSILON = -1
+READ, WRITTEN, END = -1, -2, -3
+
+
+@njit(nogil=True, cache=True)
+def best_strings(
+    offsets, destination, energy, initial, final, to_go, best_arc, input_labels, output_labels, count
+):
+    """The best path of each of the ``count`` best strings: (first, arcs of all, where each begin, last).
+
+    A search from place to place, where a place is a state together with what has been read and written on the
+    way. Of all ways to a place only the best is gone on from, determinizing on the fly (Mohri and Riley 2002,
+    "An efficient algorithm for the n-best-strings problem"). What is left to go is known, so only places on
+    the way to one of the strings looked for are visited. Of equals the one with the fewest arcs to go comes
+    first: this leads straight to an end, and never round a cycle for nothing.
+    """
+    arcs_left = arcs_to_go(destination, best_arc)
+    # (READ or WRITTEN, string, label) → the string one label longer; (read, written, state or END) → 0
+    known = {(np.int64(0), np.int64(0), np.int64(END)): np.int64(0) for _ in range(0)}
+    visited = [(np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
+    ended = [np.int64(0) for _ in range(0)]
+    starts = initial + to_go
+    least_start = starts.min() if len(starts) else 0.0
+    queue = [  # (how much more than the best path, arcs to go, the place before, arc from there)
+        (starts[u] - least_start, arcs_left[u], np.int64(-1), np.int64(u))
+        for u in range(len(starts))
+        if starts[u] < np.inf
+    ]
+    heapq.heapify(queue)
+    while len(ended) < count and len(queue) > 0:
+        cost, _, before, arc = heapq.heappop(queue)
+        read = written = np.int64(0)
+        state = arc
+        if before >= 0:
+            _, _, state, read, written = visited[before]
+            if arc == END:
+                state = np.int64(END)
+            else:
+                read = _longer(known, READ, read, input_labels[arc])
+                written = _longer(known, WRITTEN, written, output_labels[arc])
+                state = np.int64(destination[arc])
+        if (read, written, state) in known:
+            continue
+        known[(read, written, state)] = np.int64(0)
+        if state == END:
+            ended.append(before)
+            continue
+        place = np.int64(len(visited))
+        visited.append((before, arc, state, read, written))
+        further = max(final[state] - to_go[state], 0.0)
+        if further < np.inf:
+            heapq.heappush(queue, (cost + further, np.int64(0), place, np.int64(END)))
+        for onwards in range(offsets[state], offsets[state + 1]):
+            target = destination[onwards]
+            further = energy[onwards] + to_go[target] - to_go[state]
+            if further < np.inf:
+                # Nothing on the best path, not even a rounding error.
+                further = 0.0 if onwards == best_arc[state] else max(further, 0.0)
+                heapq.heappush(queue, (cost + further, arcs_left[target] + 1, place, np.int64(onwards)))
+    return _written_out(visited, ended)
 
 
 @njit(nogil=True, cache=True)
@@ -32,139 +91,33 @@ def arcs_to_go(destination, best_arc):
 
 
 @njit(nogil=True, cache=True)
-def best_strings(offsets, destination, energy, initial, final, labels, to_go, best_arc, count):
-    """The best path of each of the ``count`` best strings: (first, arcs of all, where each begin, last).
-
-    ``labels`` names what an arc reads and writes by one number, 0 for nothing. A prefix of strings is kept
-    with all states it leads to and what each costs more than the best path, determinized on the fly (Mohri
-    and Riley 2002, "An efficient algorithm for the n-best-strings problem"). What prefixes have left to go is
-    known, so each one that is looked at begins one of the best strings. Of equals the one with the fewest
-    arcs to go comes first: this leads straight to an end, and never round a cycle for nothing.
-    """
-    graph = offsets, destination, energy, to_go, best_arc, labels
-    arcs_left = arcs_to_go(destination, best_arc)
-    reached_for = np.full(len(final), -1, np.int64)  # the last prefix that led to the state
-    # A state that a prefix leads to: (state, cost, where in this list it comes from, by which arc).
-    members = [(np.int64(0), 0.0, np.int64(0), np.int64(0)) for _ in range(0)]
-    begins = [np.int64(0)]  # of each prefix's in ``members``
-    ended = [np.int64(0) for _ in range(0)]
-    starts = initial + to_go
-    least_start = starts.min() if len(starts) else 0.0
-    entering = [
-        (starts[u] - least_start, np.int64(u), np.int64(-1), np.int64(-1))
-        for u in range(len(starts))
-        if starts[u] < np.inf
-    ]
-    queue = [(0.0, np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
-    if len(entering) > 0:
-        _add_prefix(entering, members, begins, reached_for, graph)
-        _queue_followers(queue, members, begins, arcs_left, final, graph)
-    while len(ended) < count and len(queue) > 0:
-        _, _, prefix, label = heapq.heappop(queue)
-        if label == END:
-            ended.append(_cheapest_end(prefix, members, begins, final, to_go))
-            continue
-        entering = _entering(prefix, label, members, begins, graph)
-        _add_prefix(entering, members, begins, reached_for, graph)
-        _queue_followers(queue, members, begins, arcs_left, final, graph)
-    return _written_out(members, ended)
-
-
-@njit(inline="always")
-def _cost(arc, u, graph):
-    """What an arc costs more than the best path on from its state: ≥ 0, and 0 on this path."""
-    _, destination, energy, to_go, best_arc, _ = graph
-    if arc == best_arc[u]:
-        return 0.0
-    return max(energy[arc] + to_go[destination[arc]] - to_go[u], 0.0)
+def _longer(known, side, string, label):
+    """The number of the string with the label added."""
+    if label == EPSILON:
+        return string
+    key = np.int64(side), string, np.int64(label)
+    if key not in known:
+        known[key] = np.int64(len(known) + 1)
+    return known[key]
 
 
 @njit(nogil=True, cache=True)
-def _entering(prefix, label, members, begins, graph):
-    """Where the arcs with this label lead from a prefix: a heap of members."""
-    offsets, destination, _, _, _, labels = graph
-    entering = [(0.0, np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
-    for member in range(begins[prefix], begins[prefix + 1]):
-        u, before, _, _ = members[member]
-        for arc in range(offsets[u], offsets[u + 1]):
-            if labels[arc] == label:
-                cost = before + _cost(arc, u, graph)
-                if cost < np.inf:
-                    entering.append((cost, np.int64(destination[arc]), np.int64(member), np.int64(arc)))
-    return entering
-
-
-@njit(nogil=True, cache=True)
-def _add_prefix(entering, members, begins, reached_for, graph):
-    """Adds a prefix whose members come from ``entering``, and from there without a label: Dijkstra."""
-    offsets, destination, _, _, _, labels = graph
-    prefix = len(begins) - 1
-    heapq.heapify(entering)
-    while len(entering) > 0:
-        cost, u, origin, by = heapq.heappop(entering)
-        if reached_for[u] == prefix:
-            continue
-        reached_for[u] = prefix
-        member = np.int64(len(members))
-        members.append((u, cost, origin, by))
-        for arc in range(offsets[u], offsets[u + 1]):
-            further = cost + _cost(arc, u, graph)
-            if labels[arc] == 0 and further < np.inf:
-                heapq.heappush(entering, (further, np.int64(destination[arc]), member, np.int64(arc)))
-    begins.append(np.int64(len(members)))
-
-
-@njit(nogil=True, cache=True)
-def _queue_followers(queue, members, begins, arcs_left, final, graph):
-    """Queues what follows the newest prefix: its end, and each label on from it."""
-    offsets, destination, _, to_go, _, labels = graph
-    prefix = np.int64(len(begins) - 2)
-    found = [(np.int64(0), 0.0, np.int64(0)) for _ in range(0)]
-    for member in range(begins[prefix], begins[prefix + 1]):
-        u, cost, _, _ = members[member]
-        if final[u] < np.inf:
-            found.append((np.int64(END), cost + max(final[u] - to_go[u], 0.0), np.int64(0)))
-        for arc in range(offsets[u], offsets[u + 1]):
-            further = cost + _cost(arc, u, graph)
-            if labels[arc] != 0 and further < np.inf:
-                found.append((labels[arc], further, arcs_left[destination[arc]] + 1))
-    found.sort()
-    for place in range(len(found)):
-        label, cost, left = found[place]
-        if place == 0 or found[place - 1][0] != label:
-            heapq.heappush(queue, (cost, left, prefix, label))
-
-
-@njit(nogil=True, cache=True)
-def _cheapest_end(prefix, members, begins, final, to_go):
-    """The member that a path had best end with."""
-    best = np.inf
-    chosen = np.int64(-1)
-    for member in range(begins[prefix], begins[prefix + 1]):
-        u, cost, _, _ = members[member]
-        if cost + max(final[u] - to_go[u], 0.0) < best:
-            best = cost + max(final[u] - to_go[u], 0.0)
-            chosen = np.int64(member)
-    return chosen
-
-
-@njit(nogil=True, cache=True)
-def _written_out(members, ended):
-    """The paths that end with these members, arc by arc."""
+def _written_out(visited, ended):
+    """The paths that end at these places, arc by arc."""
     first, last = np.empty(len(ended), np.int64), np.empty(len(ended), np.int64)
     begins = np.zeros(len(ended) + 1, np.int64)
-    for k, member in enumerate(ended):
+    for k, place in enumerate(ended):
         begins[k + 1] = begins[k]
-        last[k] = members[member][0]
-        while members[member][2] >= 0:
+        last[k] = visited[place][2]
+        while visited[place][0] >= 0:
             begins[k + 1] += 1
-            member = members[member][2]
-        first[k] = members[member][0]
+            place = visited[place][0]
+        first[k] = visited[place][2]
     arcs = np.empty(begins[-1], np.int64)
-    for k, member in enumerate(ended):
-        place = begins[k + 1]
-        while members[member][2] >= 0:
-            place -= 1
-            arcs[place] = members[member][3]
-            member = members[member][2]
+    for k, place in enumerate(ended):
+        at = begins[k + 1]
+        while visited[place][0] >= 0:
+            at -= 1
+            arcs[at] = visited[place][1]
+            place = visited[place][0]
     return first, arcs, begins, last

@@ -131,6 +131,19 @@ class TestUnique:
         assert float(first.energy) == pytest.approx(float(best_path(graph).energy))
         assert first.arcs[:60].tolist() == second.arcs[:60].tolist()
 
+    def test_of_strings_that_are_read_and_written_in_countless_orders(self):
+        # A grid of 20 by 20: to the right is to read, down to write; one more arc writes another end.
+        right, down = np.arange(441)[np.arange(441) % 21 < 20], np.arange(420)
+        source = np.concatenate([right, down, [440, 440]])
+        destination = np.concatenate([right + 1, down + 21, [441, 441]])
+        labels = np.zeros((2, len(source)), np.int64) - 1
+        labels[0, : len(right)], labels[1, len(right) : -2], labels[1, -2:] = 0, 1, (2, 3)
+        energies = torch.rand(len(source), generator=torch.Generator().manual_seed(0))
+        first, second = best_paths(Graph(Structure(source, destination, *labels), energies), 3, unique=True)
+        assert first.input_labels == second.input_labels == [0] * 20
+        assert {first.output_labels[-1], second.output_labels[-1]} == {2, 3}
+        assert first.output_labels[:-1] == second.output_labels[:-1] == [1] * 20
+
     def test_where_everything_costs_the_same(self):
         rng = np.random.default_rng(0)
         source = np.repeat(np.arange(200), 8)
