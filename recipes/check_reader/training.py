@@ -31,7 +31,7 @@ from recipes.check_reader.processes import Processes
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import Evidence, RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, overlaps, segment
-from recipes.check_reader.synthetic import Amounts
+from recipes.check_reader.synthetic import Amounts, SyntheticAmount
 
 
 class Loss(NamedTuple):
@@ -118,6 +118,13 @@ class Drawing(NamedTuple):
     symbols: str
     boxes: list[Box]
 
+    @classmethod
+    def of(cls, amount: SyntheticAmount) -> Drawing:
+        """What was drawn of a synthetic amount, wide gaps left out."""
+        drawn = zip(amount.drawn, amount.drawn_boxes, strict=True)
+        symbols, boxes = zip(*((symbol, box) for symbol, box in drawn if symbol != " "), strict=True)
+        return cls("".join(symbols), list(boxes))
+
 
 class Lesson(NamedTuple):
     """One thing to learn from: the digits, and what was drawn where that is known."""
@@ -179,9 +186,7 @@ class Lessons(Dataset[Lesson]):
         amount = self._material.amounts.render(self._first_amount + number)
         # In their places, so that the boxes stay right; amounts differ enough as they are written.
         varied = vary_ink(amount.image, random)
-        drawn = [(c, box) for c, box in zip(amount.drawn, amount.drawn_boxes, strict=True) if c != " "]
-        drawing = Drawing("".join(c for c, _ in drawn), [box for _, box in drawn])
-        return Lesson(_segmented(varied, amount.image), amount.digits, drawing)
+        return Lesson(_segmented(varied, amount.image), amount.digits, Drawing.of(amount))
 
 
 def _segmented(varied: NDArray[np.uint8], image: NDArray[np.uint8]) -> Segmentation:

@@ -1,0 +1,182 @@
+"""Writes docs/reference/: a page for every operation, with its graphs drawn before and after.
+
+`python docs/reference.py` makes them all anew from the docstrings and the examples below.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import gtn_ebm
+from gtn_ebm import Graph, Symbols, draw
+from gtn_ebm.io import read_text
+from gtn_ebm.io.files import write_whole
+
+PAGES = Path(__file__).parent / "reference"
+LETTERS = Symbols("abcdefgh")
+
+
+class Example(NamedTuple):
+    """What a page shows: graphs in AT&T text form, named a, b, … in the call, lines divided by ``;``.
+
+    An acceptor's arcs have two equal labels.
+    """
+
+    call: str
+    graphs: tuple[str, ...]
+
+
+WEIGHTED = "0 1 a a 1; 0 2 b b 2; 1 2 c c 0.5; 2 2 d d 1; 2 0.5"
+TRANSDUCER = "0 1 a b 1; 0 2 b c; 1 3 c c 0.5; 2 3 c d 2; 3"
+AMBIGUOUS = "0 1 a a 1; 0 2 a a 2; 1 3 b b; 2 3 b b 1; 2 3 c c; 3"
+WITH_EPSILONS = "0 1 <eps> <eps> 1; 1 2 a a; 0 2 b b 2; 2 1 <eps> <eps> 3; 2 3 c c; 3"
+TREE = "0 1 a a 1; 0 2 b b 1; 1 3 c c 2; 2 4 c c 2; 3; 4"
+LATE = "0 1 a <eps>; 1 2 b <eps> 1; 2 3 <eps> c; 3"
+
+SECTIONS: dict[str, dict[str, Example]] = {
+    "Putting graphs together": {
+        "union": Example("union(a, b)", ("0 1 a a 1; 1 2 b b; 2", "0 1 c c 0.5; 1")),
+        "concat": Example("concat(a, b)", ("0 1 a a 1; 1 0.5", "0 1 b b; 0 1 c c 2; 1")),
+        "closure": Example("closure(a)", ("0 1 a a 1; 1 2 b b; 2 0.5",)),
+        "replace": Example(
+            "replace(a, {7: b})", ("0 1 a a; 1 2 h h 1; 2 3 b b; 3", "0 1 c c 1; 0 1 d d 2; 1")
+        ),
+    },
+    "Composition and its kin": {
+        "compose": Example(
+            "compose(a, b)", ("0 1 a b 1; 0 1 b c 2; 1 2 c d; 2", "0 1 b e 0.5; 0 1 c f; 1 2 d g; 2")
+        ),
+        "intersect": Example("intersect(a, b)", (WEIGHTED, "0 1 a a; 0 1 b b 1; 1 2 c c; 1 2 d d; 2")),
+        "difference": Example("difference(a, b)", (WEIGHTED, "0 1 a a; 1 2 c c; 2")),
+        "complement": Example("complement(a)", ("0 1 a a; 1 2 b b; 2",)),
+    },
+    "Labels": {
+        "project": Example('project(a, "output")', (TRANSDUCER,)),
+        "invert": Example("invert(a)", (TRANSDUCER,)),
+        "relabel": Example("relabel(a, {0: 4}, {2: -1})", (TRANSDUCER,)),
+        "encode": Example("encode(a, Encoder())", (TRANSDUCER,)),
+        "decode": Example("decode(encode(a, encoder := Encoder()), encoder)", (TRANSDUCER,)),
+        "push_labels": Example("push_labels(a)", (LATE,)),
+        "synchronize": Example("synchronize(a)", (LATE,)),
+    },
+    "Order and connection": {
+        "connect": Example("connect(a)", ("0 1 a a; 0 2 b b; 1 3 c c; 4 3 d d; 2 5 a a; 3",)),
+        "arc_sort": Example('arc_sort(a, "input")', ("0 1 c c; 0 1 a a; 0 1 b b; 1",)),
+        "topological_sort": Example("topological_sort(a)", ("0 2 a a; 2 1 b b; 0 1 c c; 1",)),
+        "reverse": Example("reverse(a)", (WEIGHTED,)),
+    },
+    "Fewer states and arcs": {
+        "remove_epsilons": Example("remove_epsilons(a)", (WITH_EPSILONS,)),
+        "epsilon_normalize": Example('epsilon_normalize(a, "input")', ("0 1 <eps> b; 1 2 a <eps> 1; 2",)),
+        "determinize": Example("determinize(a)", (AMBIGUOUS,)),
+        "disambiguate": Example("disambiguate(a)", (AMBIGUOUS,)),
+        "minimize": Example("minimize(a)", (TREE,)),
+        "push": Example("push(a)", (WEIGHTED,)),
+        "prune": Example("prune(a, threshold=1.0)", (AMBIGUOUS,)),
+    },
+    "Numbers, paths and samples": {
+        "free_energy": Example("free_energy(a)", (WEIGHTED,)),
+        "minimum_energy": Example("minimum_energy(a)", (WEIGHTED,)),
+        "posteriors": Example("posteriors(a)", (AMBIGUOUS,)),
+        "best_path": Example("best_path(a)", (WEIGHTED,)),
+        "best_paths": Example("best_paths(a, 3)", (WEIGHTED,)),
+        "random_paths": Example(
+            "random_paths(a, 3, generator=torch.Generator().manual_seed(0))", (WEIGHTED,)
+        ),
+        "shortest_distance": Example("shortest_distance(a)", (WEIGHTED,)),
+        "all_pairs_distance": Example("all_pairs_distance(a)", (WEIGHTED,)),
+    },
+    "Questions": {
+        "properties": Example("properties(a)", (WEIGHTED,)),
+        "equal": Example("equal(a, b)", (TREE, TREE)),
+        "isomorphic": Example("isomorphic(a, b)", ("0 1 a a; 0 2 b b; 1; 2", "0 1 b b; 0 2 a a; 1; 2")),
+        "equivalent": Example("equivalent(a, b)", (TREE, "0 1 a a 2; 0 1 b b 2; 1 2 c c 1; 2")),
+        "random_equivalent": Example("random_equivalent(a, b, 10)", (TREE, TREE)),
+    },
+}
+
+
+def graph(text: str) -> Graph:
+    """The graph of an example."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "graph.txt")
+        file.write_text(text.replace("; ", "\n") + "\n")
+        return read_text(file, input_symbols=LETTERS, output_symbols=LETTERS)
+
+
+def run(example: Example) -> tuple[list[Graph], Any]:
+    """The graphs of an example, and what its call gives."""
+    graphs = [graph(text) for text in example.graphs]
+    names = {**vars(gtn_ebm), "torch": torch, **dict(zip("abcd", graphs, strict=False))}
+    return graphs, eval(example.call, names)
+
+
+def page(name: str, example: Example) -> str:
+    """The page of an operation in Markdown; its pictures lie beside it."""
+    function = getattr(gtn_ebm, name)
+    graphs, result = run(example)
+    before = [_picture(f"{name}.before{k}.svg", one) for k, one in enumerate(graphs)]
+    results = result if type(result) in (list, tuple) else [result]
+    after = [
+        _picture(f"{name}.after{k}.svg", one) if isinstance(one, Graph) else f"```\n{one}\n```"
+        for k, one in enumerate(results)
+    ]
+    labels = [f"`{letter}`" for letter in "abcd"[: len(graphs)]]
+    return (
+        "\n\n".join(
+            [
+                f"# {name}",
+                f"```python\n{signature(function)}\n```",
+                markdown(inspect.getdoc(function) or ""),
+                "## Example",
+                *(part for pair in zip(labels, before, strict=True) for part in pair),
+                f"`{example.call}`",
+                *after,
+            ]
+        )
+        + "\n"
+    )
+
+
+def signature(function: Callable) -> str:
+    """``def`` line, without quotation marks around the types."""
+    return f"{function.__name__}{inspect.signature(function)}".replace("'", "")
+
+
+def markdown(docstring: str) -> str:
+    """A docstring's sections as headings, its parameters as a list, its examples as code."""
+    text = re.sub(r"(?ms)^(>>> .*?)(?=\n\n|\Z)", r"```python\n\1\n```", docstring)
+    text = text.replace("``", "`").replace("```python", "``\u0060python")
+    text = re.sub(r"(?m)^(Args|Returns|Raises|Attributes):$", r"**\1**\n", text)
+    return re.sub(r"(?m)^    (?=\S)", "- ", text)
+
+
+def _picture(file: str, shown: Graph) -> str:
+    write_whole(PAGES / file, draw.svg(shown))
+    return f"![{file.removesuffix('.svg')}]({file})"
+
+
+def main() -> None:
+    """Writes every page anew."""
+    shutil.rmtree(PAGES, ignore_errors=True)
+    PAGES.mkdir()
+    lines = ["# The operations", "Made by `python docs/reference.py` from the docstrings and examples."]
+    for title, examples in SECTIONS.items():
+        lines += [f"\n## {title}", "| operation | |", "|---|---|"]
+        for name, example in examples.items():
+            write_whole(PAGES / f"{name}.md", page(name, example))
+            first = (inspect.getdoc(getattr(gtn_ebm, name)) or "").split("\n\n")[0].replace("\n", " ")
+            lines.append(f"| [{name}]({name}.md) | {first.replace('``', '`').replace('|', '∣')} |")
+    write_whole(PAGES / "README.md", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
