@@ -9,16 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.distance import shortest_distance
+from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import epsilons as kernels
+from gtn_ebm.kernels.components import components
 from gtn_ebm.kernels.structure import group
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, select
 from gtn_ebm.ops.connection import connect
 from gtn_ebm.ops.labels import invert
 from gtn_ebm.ops.synchronization import queued
 from gtn_ebm.symbols import EPSILON
+
+LARGE = 32
+"""Epsilon cycles through more states than this are summed once, not for every state that reaches them."""
 
 
 def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
@@ -52,12 +56,14 @@ def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
     (array([7, 5], dtype=int32), tensor([0.5000, 3.0000]), array([2, 1], dtype=int32))
     """
     connected = connect(graph)
-    closures = _closures(connected)
+    kept = connected.arc_maps[0]
     try:
+        connected = _split(connected, beta)
+        closures = _closures(connected)
         distance = shortest_distance(closures.paths, beta)
     except CycleError:
         # The same cycle again, with the states' numbers in the graph that was given.
-        shortest_distance(_silent_part(graph, connected.arc_maps[0]), beta)
+        shortest_distance(_silent_part(graph, kept), beta)
         raise
     arcs = closures.arcs
     number = np.full(connected.states, -1, np.int32)
@@ -189,6 +195,79 @@ def _closures(connected: Graph) -> _Closures:
         count + len(starts),
     )
     return _Closures(paths, starts.view(np.int32), owner.view(np.int32), entry, arcs)
+
+
+def _split(connected: Graph, beta: float) -> Graph:
+    """An equivalent graph without large components of states on epsilon cycles: each of their states becomes
+    one to enter by and one to leave by, with an arc of the free energy between each two."""
+    structure, epsilon = connected.structure, _is_epsilon(connected)
+    large = _large_components(structure, np.flatnonzero(epsilon).astype(np.int32))
+    if not large:
+        return connected
+    component = np.full(structure.states, -1, np.int32)
+    within = np.full(structure.states, -1, np.int32)
+    for k, inside in enumerate(large):
+        component[inside], within[inside] = k, np.arange(len(inside))
+    of_arc = np.where(epsilon, component[structure.source], -1)
+    of_arc[component[structure.destination] != of_arc] = -1
+    between = []
+    for k, inside in enumerate(large):
+        arcs = np.flatnonzero(of_arc == k).astype(np.int32)
+        source, destination = (
+            within[ends[arcs]].view(np.uint32) for ends in (structure.source, structure.destination)
+        )
+        cycles = _silent(source, destination, select(connected.energies, arcs), inside[:0], len(inside))
+        between.append(all_pairs_distance(cycles, beta).flatten())
+    return _with_links(connected, np.flatnonzero(of_arc < 0).astype(np.int32), large, between)
+
+
+def _large_components(structure: Structure, silent: Map) -> list[Map]:
+    """The states of each component of more than LARGE states; ``silent`` are the epsilon arcs."""
+    source, destination = (ends[silent].view(np.uint32) for ends in (structure.source, structure.destination))
+    offsets, order = group(source, structure.states)
+    states, starts = components(offsets, destination[order])
+    degree = np.bincount(source, minlength=structure.states)
+    degree += np.bincount(destination, minlength=structure.states)
+    found = []
+    for k in np.flatnonzero(np.diff(starts) > LARGE):
+        inside = states[starts[k] : starts[k + 1]].astype(np.int32)
+        # States with few arcs first: eliminated in this order, they leave most pairs without an arc for long.
+        found.append(inside[np.argsort(degree[inside], kind="stable")])
+    return found
+
+
+def _with_links(connected: Graph, kept: Map, large: list[Map], between: list[Tensor]) -> Graph:
+    """The arcs ``kept``, and from each state of each of the ``large`` components an epsilon arc to a new
+    state for each of its states, which the kept arcs leave from now on."""
+    inside = np.concatenate(large)
+    states = connected.states + len(inside)
+    leaving = np.arange(connected.states, dtype=np.int32)
+    leaving[inside] = np.arange(connected.states, states)
+    links = [np.repeat(part, len(part)) for part in large]
+    to_links = [np.tile(leaving[part], len(part)) for part in large]
+    count = sum(map(len, links))
+    silent, none = np.full(count, EPSILON, np.int32), np.full(count, -1, np.int32)
+    inputs = np.concatenate([connected.input_labels[kept], silent])
+    # Where a path may begin and end: the old state, or the place behind them all that holds +inf.
+    first, last = np.full((2, states), connected.states, np.int32)
+    first[: connected.states] = last[leaving] = np.arange(connected.states)
+    nowhere = connected.initial.new_full((1,), torch.inf, requires_grad=False)
+    return Graph(
+        Structure.of_valid(
+            np.concatenate([leaving[connected.source[kept]], *links]),
+            np.concatenate([connected.destination[kept], *to_links]),
+            inputs,
+            inputs if connected.is_acceptor else np.concatenate([connected.output_labels[kept], silent]),
+            states,
+        ),
+        torch.cat([select(connected.energies, kept), *between]),
+        select(torch.cat([connected.initial, nowhere]), first),
+        select(torch.cat([connected.final, nowhere]), last),
+        attributes=carry_attributes((connected,), (np.concatenate([kept, none]),)),
+        input_symbols=connected.input_symbols,
+        output_symbols=connected.output_symbols,
+        arc_maps=(np.concatenate([connected.arc_maps[0][kept], none]),),
+    )
 
 
 def _silent(

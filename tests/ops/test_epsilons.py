@@ -1,4 +1,5 @@
 import math
+from unittest import mock
 
 import numpy as np
 import pynini
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.openfst import to_openfst
 from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, Symbols, connect, free_energy, invert
+from gtn_ebm.distance import shortest_distance
+from gtn_ebm.ops import epsilons
 from gtn_ebm.ops.epsilons import epsilon_normalize, remove_epsilons
 from tests.enumeration import FINITE_ENERGIES, finite_part, graphs, language, log_sum, requiring_grad, walks
 from tests.short_strings import from_openfst, short_strings
@@ -122,6 +125,36 @@ def test_a_loop_of_epsilons_is_summed_in_closed_form():
     loop = Graph(Structure([0, 0], [0, 1], [EPSILON, 0]), torch.tensor([1.0, 0.0], dtype=torch.float64))
     assert float(remove_epsilons(loop).energies) == pytest.approx(math.log(1 - math.exp(-1)))
     assert float(remove_epsilons(loop, math.inf).energies) == 0.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(acyclic=False, energies=HIGH_ENERGIES), BETAS)
+def test_cycles_summed_once_are_those_summed_for_each_state(graph, beta):
+    with mock.patch.object(epsilons, "LARGE", 1):
+        split = remove_epsilons(graph, beta)
+    np.testing.assert_allclose(short_strings(split, beta), short_strings(graph, beta), atol=1e-9)
+    whole = remove_epsilons(graph, beta)
+    assert sorted(split.arc_maps[0].tolist()) == sorted(whole.arc_maps[0].tolist())
+
+
+def test_a_hub_of_many_states():
+    # Any number of words of one letter, each of which may be left out on the way round.
+    words = epsilons.LARGE + 8
+    hub, first, last = np.zeros(words, int), np.arange(words) + 1, np.arange(words) + 1 + words
+    silent = np.full(words, EPSILON)
+    structure = Structure(
+        np.concatenate([hub, first, first, last]),
+        np.concatenate([first, hub, last, hub]),
+        np.concatenate([silent, silent, np.arange(words) % 2, silent]),
+    )
+    energies = torch.full((4 * words,), math.log(2.0 * words), dtype=torch.float64, requires_grad=True)
+    graph = Graph(structure, energies, initial=[0], final=[0])
+    removed = remove_epsilons(graph)
+    np.testing.assert_allclose(short_strings(removed), short_strings(graph), atol=1e-9)
+    assert set(removed.arc_maps[0].tolist()) == set(range(2 * words, 3 * words))
+    (uses,) = torch.autograd.grad(shortest_distance(removed, direction="to")[0], energies)
+    (expected,) = torch.autograd.grad(shortest_distance(graph, direction="to")[0], energies)
+    np.testing.assert_allclose(uses, expected, atol=1e-9)
 
 
 def test_two_ways_by_epsilons_become_one():
