@@ -1,0 +1,173 @@
+"""Difference and complement: what an acceptor does not accept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph, Structure, as_array
+from gtn_ebm.kernels import difference as kernels
+from gtn_ebm.ops.arc_maps import Map, carry_attributes, select
+from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.determinization import determinize
+from gtn_ebm.ops.epsilons import remove_epsilons
+from gtn_ebm.symbols import EPSILON
+
+
+def difference(first: Graph, second: Graph) -> Graph:
+    """The paths of ``first`` whose output ``second`` does not accept.
+
+    Args:
+        first: any graph. Its energies stay with its paths.
+        second: any acceptor. It counts what it accepts, not with which energy; it is determinized here, which
+            is exponential in its states at worst.
+
+    Returns:
+        A graph with ``arc_maps`` (arcs of first, and −1 for those of second) and the attributes of ``first``.
+
+    Raises:
+        GraphError: ``second`` is a transducer, or the symbol tables between the two differ.
+
+    Time and memory grow with the pairs of states reached, not with the product of the sizes.
+
+    >>> words = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 2.0]))
+    >>> difference(words, Graph.linear([0])).energies
+    tensor([2.])
+    """
+    between = first.output_symbols, second.input_symbols
+    if None not in between and between[0] != between[1]:
+        raise GraphError("the first graph's output symbols are not the second graph's input symbols")
+    reader = _deterministic(second)
+    starts = np.flatnonzero(as_array(first.initial) != np.inf)
+    keys, source, destination, arcs = _expand(first, reader, starts)
+    q1, q2 = (part.astype(np.int32) for part in np.divmod(keys, reader.states + 1))
+    # Beyond the reader's states is where a string is that it cannot read.
+    accepted = np.append(as_array(reader.final) != np.inf, False)[q2]
+    later = np.arange(len(keys)) >= len(starts)
+    inputs = first.input_labels[arcs]
+    outputs = inputs if first.is_acceptor else first.output_labels[arcs]
+    found = Graph(
+        Structure.of_valid(source, destination, inputs, outputs, len(keys)),
+        select(first.energies, arcs),
+        _none_where(later, select(first.initial, q1)),
+        _none_where(accepted, select(first.final, q1)),
+        attributes=carry_attributes((first,), (arcs,)),
+        input_symbols=first.input_symbols,
+        output_symbols=first.output_symbols,
+    )
+    return _connected(found, arcs, np.full(len(arcs), -1, np.int32))
+
+
+def _none_where(absent: NDArray[np.bool_], energies: Tensor) -> Tensor:
+    return energies.masked_fill(torch.from_numpy(absent).to(energies.device), torch.inf)
+
+
+def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
+    """The deterministic acceptor of all strings over ``labels`` that the graph does not accept, with energies
+    of 0.
+
+    Args:
+        graph: any acceptor; as the second operand of ``difference``.
+        labels: those that strings are made of; where omitted, the graph's own.
+
+    Returns:
+        A graph with up to (states + 1) · labels arcs, which stem from none (−1 in ``arc_maps``).
+
+    Raises:
+        GraphError: a transducer, or a label below 0.
+
+    >>> no_zero = complement(Graph.linear([0]), labels=[0, 1])
+    >>> no_zero
+    Graph(3 states, 6 arcs, acceptor)
+    """
+    reader = _deterministic(graph)
+    own = graph.input_labels[graph.input_labels != EPSILON]
+    alphabet = np.unique(own if labels is None else np.fromiter(labels, np.int64)).astype(np.int32)
+    if len(alphabet) and alphabet[0] < 0:
+        raise GraphError(f"a string is made of labels ≥ 0, not {alphabet[0]}")
+    lost = reader.states
+    following = np.full((lost + 1, len(alphabet)), lost, np.int32)
+    usable = np.isin(reader.input_labels, alphabet)
+    columns = np.searchsorted(alphabet, reader.input_labels[usable])
+    following[reader.source[usable], columns] = reader.destination[usable]
+    source = np.repeat(np.arange(lost + 1, dtype=np.int32), len(alphabet))
+    read = np.tile(alphabet, lost + 1)
+    rejects = np.append(as_array(reader.final) == np.inf, True)
+    found = Graph(
+        Structure.of_valid(source, following.ravel(), read, read, lost + 1),
+        graph.energies.new_zeros(len(source), requires_grad=False),
+        [0],  # the lost state itself where the graph accepts nothing
+        np.flatnonzero(rejects).tolist(),
+        input_symbols=graph.input_symbols,
+    )
+    return _connected(found, np.full(len(source), -1, np.int32))
+
+
+def _connected(found: Graph, *arc_maps: Map) -> Graph:
+    kept = connect(found)
+    return Graph(
+        kept.structure,
+        kept.energies,
+        kept.initial,
+        kept.final,
+        attributes=kept.attributes,
+        input_symbols=kept.input_symbols,
+        output_symbols=kept.output_symbols,
+        arc_maps=[chosen[kept.arc_maps[0]] for chosen in arc_maps],
+    )
+
+
+def _deterministic(graph: Graph) -> Graph:
+    """The deterministic acceptor of the same strings, without epsilons or energies, states in order of their
+    arcs."""
+    if not graph.is_acceptor:
+        raise GraphError("only an acceptor can be taken away; project the transducer first")
+    whole = connect(graph.detach())
+    ends = (np.flatnonzero(as_array(part) != np.inf).tolist() for part in (whole.initial, whole.final))
+    unweighted = Graph(whole.structure, torch.zeros(whole.arcs), *ends)
+    return determinize(remove_epsilons(unweighted, math.inf), math.inf)
+
+
+def _expand(
+    first: Graph, reader: Graph, starts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Map, Map, Map]:
+    """The keys of all pairs reached, and source, destination and arc of ``first`` of each arc."""
+    by_label = reader.structure.out_by_input
+    operands = (
+        *first.structure.out_index,
+        first.output_labels,
+        first.destination.view(np.uint32),
+        by_label.offsets,
+        reader.input_labels[by_label.arcs],
+        reader.destination[by_label.arcs].view(np.uint32),
+    )
+    keys = starts * (reader.states + 1)
+    arcs = [np.empty(max(64, first.arcs), np.int32) for _ in range(3)]
+    progress = np.array([len(starts), 0, 0])
+    keys, table = _with_table(_grown(keys, max(64, first.states, 2 * len(starts))), len(starts))
+    while (status := kernels.expand(*operands, keys, table, *arcs, progress)) != kernels.DONE:
+        if status == kernels.STATES_FULL:
+            keys, table = _with_table(_grown(keys, 2 * len(keys)), progress[0])
+        else:
+            arcs = [_grown(array, 2 * len(array)) for array in arcs]
+    source, destination, arc = (array[: progress[1]] for array in arcs)
+    return keys[: progress[0]], source, destination, arc
+
+
+def _with_table(keys: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The keys, and a hash table of the first ``count``, at most half full when all are in use."""
+    table = np.full(1 << int(2 * len(keys) - 1).bit_length(), kernels.EMPTY, np.int32)
+    kernels.fill_table(keys, count, table)
+    return keys, table
+
+
+def _grown(array: NDArray, length: int) -> NDArray:
+    larger = np.empty(length, array.dtype)
+    larger[: len(array)] = array
+    return larger
