@@ -1,6 +1,7 @@
 """The command gtn-ebm: what it says, what it writes, how it fails, and that pipes go through OpenFst."""
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable

@@ -193,7 +193,7 @@ def forward_score(g: Graph) -> Graph:
     Raises:
         ValueError: a cycle on a path from a start to an accept node.
     """
-    return apply(lambda graph: _scalar(inference.free_energy(_acyclic(graph))), g)
+    return apply(lambda graph: scalar(inference.free_energy(_acyclic(graph))), g)
 
 
 @vectorised
@@ -202,7 +202,7 @@ def viterbi_score(g: Graph) -> Graph:
 
     Errors as ``forward_score``.
     """
-    return apply(lambda graph: _scalar(inference.minimum_energy(_acyclic(graph))), g)
+    return apply(lambda graph: scalar(inference.minimum_energy(_acyclic(graph))), g)
 
 
 def _acyclic(graph: core.Graph) -> core.Graph:
@@ -212,7 +212,8 @@ def _acyclic(graph: core.Graph) -> core.Graph:
     return graph
 
 
-def _scalar(energy: Tensor) -> core.Graph:
+def scalar(energy: Tensor) -> core.Graph:
+    """A graph of one arc with this energy; its label is 0, as that of gtn's scores."""
     return core.Graph(core.Structure([0], [1], [0]), energy.reshape(1))
 
 
