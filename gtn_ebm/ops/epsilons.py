@@ -225,7 +225,9 @@ def _large_components(structure: Structure, silent: Map) -> list[Map]:
     """The states of each component of more than LARGE states; ``silent`` are the epsilon arcs."""
     source, destination = (ends[silent].view(np.uint32) for ends in (structure.source, structure.destination))
     offsets, order = group(source, structure.states)
-    states, starts = components(offsets, destination[order])
+    onwards = destination[order]
+    onwards.setflags(write=False)  # as a structure's arrays are: numba compiles anew for another kind
+    states, starts = components(offsets, onwards)
     degree = np.bincount(source, minlength=structure.states)
     degree += np.bincount(destination, minlength=structure.states)
     found = []

@@ -50,6 +50,17 @@ def test_what_leaves_a_state_is_a_probability(graph, to, beta):
         assert float(least) == pytest.approx(0.0, abs=1e-9)
 
 
+@settings(max_examples=50, deadline=None)
+@given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS, BETAS)
+def test_twice_is_once(graph, to, beta):
+    once = push(graph, to, beta)
+    twice = push(once, to, beta)
+    for ours, theirs in zip(
+        (once.energies, once.initial, once.final), (twice.energies, twice.initial, twice.final), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
 @settings(max_examples=100, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS, BETAS)
 def test_the_total_stands_at_the_end_pushed_to(graph, to, beta):
