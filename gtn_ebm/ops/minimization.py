@@ -26,7 +26,8 @@ def minimize(graph: Graph, beta: float = 1.0, delta: float = 1 / 1024) -> Graph:
     Labels (of a transducer) and energies are pushed to the initial state; then states are merged whose arcs
     have the same labels and energies and lead to states that are merged. A graph whose energies are all 0
     keeps them: nothing is pushed then. Of a transducer, an arc that gets several labels is followed by arcs
-    that only write, as in ``push_labels``, whose states come on top of the fewest possible.
+    that only write, as in ``push_labels``, whose states come on top of the fewest possible; and nothing is
+    pushed beyond an initial state.
 
     Args:
         graph: deterministic: at most one initial state and no two arcs of one input label at any state,

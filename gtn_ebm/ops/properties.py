@@ -37,8 +37,8 @@ class Properties:
     ``unambiguous``. Arcs of energy +inf are absent and do not count; an epsilon is a label like any other
     where determinism is concerned.
 
-    Most take O(states + arcs); ``functional`` and ``unambiguous`` square the graph where it is not
-    deterministic.
+    Most take O(states + arcs). Where the graph is not deterministic, ``functional`` and ``unambiguous`` take
+    time and memory as its square does, which is found once for both.
     """
 
     graph: Graph
@@ -142,13 +142,18 @@ class Properties:
 
         Source: Béal, Carton, Prieur, Sakarovitch, "Squaring transducers" (2003).
         """
-        return self.acceptor or self._reads_one_way or self._is_functional(self._connected.output_labels)
+        if self.acceptor or self._reads_one_way:
+            return True
+        labels = self._connected.output_labels
+        return self._write_the_same(
+            np.pad(labels, (0, self._reading.arcs - len(labels)), constant_values=EPSILON)
+        )
 
     @cached_property
     def unambiguous(self) -> bool:
         """No string is read along two different paths. By the same method as ``functional``, with the number
         of each arc for what it writes."""
-        return self._reads_one_way or self._is_functional(np.arange(self._connected.arcs, dtype=np.int32))
+        return self._reads_one_way or self._write_the_same(np.arange(self._reading.arcs, dtype=np.int32))
 
     @cached_property
     def _present(self) -> Graph:
@@ -194,14 +199,12 @@ class Properties:
         labels = connected.input_labels
         return one_start and EPSILON not in labels and not repeats_label(connected.structure, labels)
 
-    def _is_functional(self, written: NDArray[np.int32]) -> bool:
-        """Whether all paths that read the same write the same, arc a writing ``written[a]``."""
+    @cached_property
+    def _reading(self) -> Graph:
+        """The connected graph's input side, with one state and an epsilon arc to each initial one added, so
+        that another start is another arc."""
         old = self._connected
         starts = np.flatnonzero(as_array(old.initial) != np.inf)
-        # From one new state, an arc for each start: where each arc counts as different, so does each start.
-        numbers = np.arange(old.arcs, old.arcs + len(starts), dtype=np.int32)
-        is_numbered = written is not old.output_labels
-        written = np.append(written, numbers if is_numbered else np.full(len(starts), EPSILON, np.int32))
         structure = Structure(
             np.append(old.source, np.full(len(starts), old.states)),
             np.append(old.destination, starts),
@@ -209,8 +212,17 @@ class Properties:
             states=old.states + 1,
         )
         final = torch.cat([old.final.detach(), old.final.new_full((1,), torch.inf)])
-        reading = Graph(structure, final.new_zeros(structure.arcs), [old.states], final)
-        square = intersect(reading, reading)
+        return Graph(structure, final.new_zeros(structure.arcs), [old.states], final)
+
+    @cached_property
+    def _square(self) -> Graph:
+        """Each path is a pair of paths that read the same."""
+        return intersect(self._reading, self._reading)
+
+    def _write_the_same(self, written: NDArray[np.int32]) -> bool:
+        """Whether any two paths that read the same write the same, arc a of ``_reading`` writing
+        ``written[a]``."""
+        square = self._square
         outputs = [np.where(arcs < 0, np.int32(EPSILON), written[arcs]) for arcs in square.arc_maps]
         initial, final = (as_array(part) != np.inf for part in (square.initial, square.final))
         return bool(
