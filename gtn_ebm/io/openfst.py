@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.io.cursor import Cursor
-from gtn_ebm.io.ends import check_energies, finite_states, single_initial
+from gtn_ebm.io.ends import check_energies, single_initial
 from gtn_ebm.io.files import File, write_whole
 from gtn_ebm.io.symbols import decode_symbols, encode_symbols
 from gtn_ebm.symbols import Symbols
@@ -252,8 +252,7 @@ def write_openfst(graph: Graph, path: File, arc_type: str = "standard", fst_type
 
     Args:
         graph: its arcs are written grouped by the state they leave; attributes are not. OpenFst's graphs
-            have one initial state, at energy 0: any other graph gets a new one, as by ``write_text``, unless
-            it has none at all.
+            have one initial state, at energy 0: any other graph gets a new one, as by ``write_text``.
         path: the file, or an open binary file.
         arc_type: "standard" (minimum) or "log" (sum), whose weights are float32, or "log64".
         fst_type: "vector", or "const", which OpenFst reads faster and cannot change.
@@ -273,9 +272,7 @@ def write_openfst(graph: Graph, path: File, arc_type: str = "standard", fst_type
         if name not in known:
             raise GraphError(f"{name!r} is not one of {[*known]}")
     check_energies(graph)
-    start = _NO_STATE
-    if len(finite_states(graph.initial)):
-        graph, start = single_initial(graph)
+    graph, start = single_initial(graph)
     tables = [_encoded_table(labels, table) for labels, table in _sides(graph)]
     flags = sum(flag for flag, table in zip((1, 2), tables, strict=True) if table)
     # pynini takes as many arcs as a const file says, and 0 in a vector file.
