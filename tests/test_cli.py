@@ -230,6 +230,9 @@ def test_every_command_explains_itself(run: Run) -> None:
         (["compose", "-", "-"], b"", "standard input"),
         (["topsort", "loop.fst"], b"", "cycle"),
         (["shortestpath", "--nshortest", "x", "words.fst"], b"", "--nshortest"),
+        (["minimize", "words.fst", "--delta", "0"], b"", "not a positive number"),
+        (["randgen", "words.fst", "--seed", "-1"], b"", "--seed"),
+        (["connect", "words.fst", "-o", "."], b"", "directory"),
         (["connect", "words.fst", "-o", "no/such/folder/x.fst"], b"", "no/such/folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -252,6 +255,17 @@ def test_nothing_half_written(run: Run) -> None:
         "words.fst",
         "words.txt",
     ]
+
+
+def test_devices_are_written_to_and_not_replaced(run: Run) -> None:
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("connect", "words.fst", "-o", "pipe").code == 0
+        assert os.read(reader, 1 << 16) == run("connect", "words.fst").output
+    finally:
+        os.close(reader)
+    assert Path("pipe").is_fifo()
 
 
 def test_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

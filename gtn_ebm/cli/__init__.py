@@ -32,7 +32,8 @@ _INTERRUPTED, _BROKEN_PIPE = 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with these arguments (the program's own where omitted) and returns its exit code."""
-    options = _parser().parse_args([_underscored(argument) for argument in arguments or sys.argv[1:]])
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args([_underscored(argument) for argument in given])
     command: Command = options.command
     try:
         return _answer(command, options)

@@ -77,10 +77,24 @@ MAX_STATES = Option("--max_states", type=int, metavar="N", help="give up beyond 
 
 def _delta(default: float) -> Option:
     said = f"energies this close are the same ({default:g})"
-    return Option("--delta", type=float, default=default, metavar="X", help=said)
+    return Option("--delta", type=_positive, default=default, metavar="X", help=said)
 
 
-SEED = Option("--seed", type=int, metavar="N", help="makes the same draw again")
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 2^63 - 1")
+    return value
+
+
+SEED = Option("--seed", type=_seed, metavar="N", help="makes the same draw again")
 ISYMBOLS = Option("--isymbols", metavar="FILE", help="names of the input labels: lines 'name number'")
 OSYMBOLS = Option(
     "--osymbols", metavar="FILE", help="names of the output labels (an acceptor's: the input's)"
