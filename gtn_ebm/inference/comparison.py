@@ -28,7 +28,7 @@ DELTA = 1 / 1024
 
 def equal(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     """Whether both have the same states, and each state the same arcs in the same order, with energies that
-    differ by ``delta`` at most (+inf only from finite ones). Attributes and dtypes may differ.
+    differ by ``delta`` at most. Attributes and dtypes may differ.
 
     Raises:
         GraphError: their symbol tables differ, so that labels do not mean the same.
@@ -62,7 +62,7 @@ def isomorphic(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     are tried, which takes exponential time for graphs made to be hard.
 
     Raises:
-        GraphError: their symbol tables differ.
+        GraphError: their symbol tables differ, or ``delta`` is not positive.
 
     >>> from gtn_ebm import Structure
     >>> one = Graph(Structure([0, 0], [1, 2], [5, 6]), final=[1, 2])
@@ -71,6 +71,8 @@ def isomorphic(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     True
     """
     _check_symbols(first, second)
+    if not 0.0 < delta < math.inf:
+        raise GraphError(f"delta must be positive and finite, not {delta}")
     if (first.states, first.arcs) != (second.states, second.arcs):
         return False
     pairing = _Pairing(first, second, delta)

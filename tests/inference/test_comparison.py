@@ -324,6 +324,8 @@ def test_bad_input_is_refused():
     for compare in (equal, isomorphic, equivalent, random_equivalent):
         with pytest.raises(GraphError, match="different input_symbols"):
             compare(*names)
+    with pytest.raises(GraphError, match="delta must be positive"):
+        isomorphic(acceptor, acceptor, delta=0.0)
     divergent = Graph(Structure([0, 0], [0, 1], [-1, 0]))
     with pytest.raises(CycleError):
         equivalent(divergent, acceptor)
