@@ -44,7 +44,7 @@ def best_paths(graph: Graph, count: int, unique: bool = False) -> list[Path]:
     _, *to_go = least_to_go(usable)
     in_order = InOrder.of(usable).in_float64()
     if unique:
-        order = slice(None) if graph.structure.out_order is None else graph.structure.out_order
+        order = graph.structure.out_index.arcs
         labels = graph.input_labels[order], graph.output_labels[order]
         first, arcs, begins, last = strings.best_strings(*in_order, *to_go, *labels, count)
     else:
