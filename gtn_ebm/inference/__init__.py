@@ -1,6 +1,7 @@
 """Graph → number, path, posterior, sample; most take one graph or a list, which runs side by side."""
 
 from gtn_ebm.inference.best_paths import best_paths
+from gtn_ebm.inference.comparison import equal, equivalent, isomorphic, random_equivalent
 from gtn_ebm.inference.free_energy import Posteriors, free_energy, posteriors
 from gtn_ebm.inference.least_energy import Path, best_path, minimum_energy
 from gtn_ebm.inference.sampling import random_paths
@@ -10,8 +11,12 @@ __all__ = [
     "Posteriors",
     "best_path",
     "best_paths",
+    "equal",
+    "equivalent",
     "free_energy",
+    "isomorphic",
     "minimum_energy",
     "posteriors",
+    "random_equivalent",
     "random_paths",
 ]

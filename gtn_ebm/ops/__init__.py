@@ -3,6 +3,8 @@
 from gtn_ebm.ops.composition import compose, intersect
 from gtn_ebm.ops.connection import connect
 from gtn_ebm.ops.determinization import determinize
+from gtn_ebm.ops.difference import complement, difference
+from gtn_ebm.ops.disambiguation import disambiguate
 from gtn_ebm.ops.encoding import Encoder, decode, encode
 from gtn_ebm.ops.epsilons import epsilon_normalize, remove_epsilons
 from gtn_ebm.ops.labels import invert, project, relabel
@@ -21,11 +23,14 @@ __all__ = [
     "Properties",
     "arc_sort",
     "closure",
+    "complement",
     "compose",
     "concat",
     "connect",
     "decode",
     "determinize",
+    "difference",
+    "disambiguate",
     "encode",
     "epsilon_normalize",
     "intersect",
