@@ -456,12 +456,10 @@ def _expand_final(automaton, subsets, entries, moves, groups, terms, counts, way
 
 @_helper
 def _wanted(automaton, subsets, entries, strings, counts, wanted):
-    """What the counts can at most be after the subset is expanded; and the ways on from it."""
+    """What the counts can at most be after the subset is expanded; returns how many ways lead on from it, and
+    the length of the longest string then."""
     subset = counts[EXPANDED]
     ways, longest, copies = np.int64(0), np.int64(0), np.int64(1)
-    if subset == 0:
-        ways = np.int64(len(automaton.initial))
-        copies = ways
     for entry in range(subsets[subset].first_entry, subsets[subset + 1].first_entry):
         state = entries[entry].state
         if state < 0:
@@ -472,6 +470,10 @@ def _wanted(automaton, subsets, entries, strings, counts, wanted):
         if state == subsets[subset].head:
             copies = max(copies, leaving)
     added = ways * copies
+    if subset == 0:
+        # One subset of all initial states or, with heads, one of those that share a future with each.
+        ways = np.int64(len(automaton.initial))
+        added = max(ways, np.int64(len(automaton.shared)))
     for what in (SUBSETS, ENTRIES, MOVES, GROUPS, TERMS):
         wanted[what] = counts[what] + added + 1
     wanted[STRINGS] = counts[STRINGS] + added * (longest + 1) + 1
@@ -489,9 +491,9 @@ def expand(automaton, found, tables, counts, wanted, with_heads, most_subsets, o
     subsets, entries, strings, moves, groups, terms = found
     ways, room = np.empty(64, WAY), np.empty((4, 64), np.int64)
     while counts[EXPANDED] < counts[SUBSETS]:
-        if counts[SUBSETS] > most_subsets or counts[ENTRIES] > 8 * most_subsets:
-            return TOO_MANY
         needed, longest = _wanted(automaton, subsets, entries, strings, counts, wanted)
+        if counts[SUBSETS] - 1 > most_subsets or max(wanted[ENTRIES], wanted[STRINGS]) > 16 * most_subsets:
+            return TOO_MANY
         if (
             wanted[SUBSETS] >= len(subsets)
             or wanted[ENTRIES] > len(entries)
@@ -513,16 +515,6 @@ def expand(automaton, found, tables, counts, wanted, with_heads, most_subsets, o
     moves[counts[MOVES]].first_group = counts[GROUPS]
     groups[counts[GROUPS]].first_term = counts[TERMS]
     return DONE
-
-
-@njit(nogil=True, cache=True)
-def letters(strings, string):
-    """The labels of a string, first to last."""
-    result = np.empty(strings[string].length, np.int32)
-    for place in range(len(result)):
-        result[len(result) - 1 - place] = strings[string].label
-        string = strings[string].parent
-    return result
 
 
 @njit(nogil=True, cache=True)

@@ -49,7 +49,7 @@ def determinize(
         delta: residuals are taken as equal in steps of it. Larger steps make fewer states, and errors of up
             to a step where paths meet.
         max_states: the most states to search; where omitted ten times those of the graph, and at least a
-            million. The search also ends when subsets hold eight times as many entries in all.
+            million. The search also ends when its subsets may come to hold sixteen times as many entries.
 
     Returns:
         A graph with ``arc_maps`` (the arc that each arc stems from, −1 where from several or from none), and
@@ -158,12 +158,12 @@ def _search(
         if status != kernels.FULL:
             break
         found = tuple(
-            records if needed < len(records) else _grown(records, 2 * int(needed))
+            records if needed < len(records) else _grown(records, int(needed) + len(records))
             for records, needed in zip(found, wanted, strict=False)
         )
     if status == kernels.TOO_MANY:
         raise GraphError(
-            f"stopped at {counts[kernels.SUBSETS]} states with {counts[kernels.ENTRIES]} entries, for "
+            f"stopped at {counts[kernels.SUBSETS] - 1} states made of {counts[kernels.ENTRIES]} entries, for "
             f"max_states is {most}: this graph may have no deterministic equivalent; if it has, raise "
             "max_states, or delta where residuals differ by rounding only"
         )

@@ -169,6 +169,22 @@ def test_a_search_without_end_stops_at_its_bound():
         determinize(two_outputs, outputs="all", max_states=100)
 
 
+def test_max_states_is_how_many_there_may_be():
+    tree = Graph(Structure([0, 0, 1, 2], [1, 2, 3, 4], [0, 1, 1, 1]), final=[3, 4])
+    assert determinize(tree, max_states=5).states == 5
+    with pytest.raises(GraphError, match="max_states is 4"):
+        determinize(tree, max_states=4)
+
+
+def test_thousands_of_initial_states_are_one():
+    ends = torch.full((5001,), torch.inf)
+    ends[:5000] = 0.0
+    fan = Graph(Structure(range(5000), [5000] * 5000, [0] * 5000), initial=ends)
+    result = determinize(fan)
+    assert (result.states, result.arcs) == (2, 1)
+    assert float(free_energy(result)) == pytest.approx(-math.log(5000), abs=1e-5)
+
+
 def test_delta_is_how_far_residuals_may_differ():
     rounded = ring([1.0, 2.0, 0.5, 0.5 + 1e-5, 3.0, 0.25, 0.75])
     assert determinize(rounded, math.inf, delta=1e-2, max_states=100).states == 3
