@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help venv test test-all lint notebooks demo bench clean
+.PHONY: help venv test test-all lint notebooks reference demo bench clean
 
 help:
 	@echo "make venv       prepare .venv with everything below (PYTHON=$(PYTHON))"
@@ -11,6 +11,7 @@ help:
 	@echo "make test-all   all tests"
 	@echo "make lint       ruff and mypy"
 	@echo "make notebooks  execute every notebook and keep what it shows"
+	@echo "make reference  write docs/reference anew from the docstrings"
 	@echo "make demo       read cheque amounts; options in DEMO"
 	@echo "make bench      the benchmarks beside their peers; options in BENCH"
 	@echo "make clean      remove caches (neither .venv nor out/)"
@@ -37,6 +38,9 @@ notebooks: $(INSTALLED)
 	for notebook in notebooks/*.ipynb; do \
 		test ! -e "$$notebook" || $(BIN)/jupyter-execute --inplace --timeout=600 "$$notebook" || exit 1; \
 	done
+
+reference: $(INSTALLED)
+	$(BIN)/python docs/reference.py
 
 demo: $(INSTALLED)
 	$(BIN)/python -m recipes.check_reader demo $(DEMO)

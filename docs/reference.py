@@ -1,6 +1,6 @@
 """Writes docs/reference/: a page for every operation, with its graphs drawn before and after.
 
-`python docs/reference.py` makes them all anew from the docstrings and the examples below.
+`make reference` makes them all anew from the docstrings and the examples below.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import inspect
 import re
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +84,7 @@ SECTIONS: dict[str, dict[str, Example]] = {
         "prune": Example("prune(a, threshold=1.0)", (AMBIGUOUS,)),
     },
     "Numbers, paths and samples": {
-        "free_energy": Example("free_energy(a)", (WEIGHTED,)),
+        "free_energy": Example("free_energy(a)", (AMBIGUOUS,)),
         "minimum_energy": Example("minimum_energy(a)", (WEIGHTED,)),
         "posteriors": Example("posteriors(a)", (AMBIGUOUS,)),
         "best_path": Example("best_path(a)", (WEIGHTED,)),
@@ -119,31 +120,26 @@ def run(example: Example) -> tuple[list[Graph], Any]:
     return graphs, eval(example.call, names)
 
 
-def page(name: str, example: Example) -> str:
-    """The page of an operation in Markdown; its pictures lie beside it."""
+def page(name: str, example: Example) -> tuple[str, dict[str, Graph]]:
+    """The page of an operation in Markdown, and the graphs to be drawn beside it, by file name."""
     function = getattr(gtn_ebm, name)
     graphs, result = run(example)
-    before = [_picture(f"{name}.before{k}.svg", one) for k, one in enumerate(graphs)]
     results = result if type(result) in (list, tuple) else [result]
-    after = [
-        _picture(f"{name}.after{k}.svg", one) if isinstance(one, Graph) else f"```\n{one}\n```"
-        for k, one in enumerate(results)
+    before = {f"{name}.before{k}.svg": one for k, one in enumerate(graphs)}
+    after = {f"{name}.after{k}.svg": one for k, one in enumerate(results) if isinstance(one, Graph)}
+    answers = [f"```\n{one}\n```" for one in results if not isinstance(one, Graph)]
+    operands = [f"`{letter}`\n\n{_shown(file)}" for letter, file in zip("abcd", before, strict=False)]
+    parts = [
+        f"# {name}",
+        f"```python\n{signature(function)}\n```",
+        markdown(inspect.getdoc(function) or ""),
+        "## Example",
+        *operands,
+        f"`{example.call}`",
+        *map(_shown, after),
+        *answers,
     ]
-    labels = [f"`{letter}`" for letter in "abcd"[: len(graphs)]]
-    return (
-        "\n\n".join(
-            [
-                f"# {name}",
-                f"```python\n{signature(function)}\n```",
-                markdown(inspect.getdoc(function) or ""),
-                "## Example",
-                *(part for pair in zip(labels, before, strict=True) for part in pair),
-                f"`{example.call}`",
-                *after,
-            ]
-        )
-        + "\n"
-    )
+    return "\n\n".join(parts) + "\n", before | after
 
 
 def signature(function: Callable) -> str:
@@ -152,30 +148,50 @@ def signature(function: Callable) -> str:
 
 
 def markdown(docstring: str) -> str:
-    """A docstring's sections as headings, its parameters as a list, its examples as code."""
-    text = re.sub(r"(?ms)^(>>> .*?)(?=\n\n|\Z)", r"```python\n\1\n```", docstring)
-    text = text.replace("``", "`").replace("```python", "``\u0060python")
-    text = re.sub(r"(?m)^(Args|Returns|Raises|Attributes):$", r"**\1**\n", text)
-    return re.sub(r"(?m)^    (?=\S)", "- ", text)
+    """A docstring as Markdown: sections under bold titles, named parts of a section as a list, examples as
+    code."""
+    return "\n\n".join(_block(block) for block in docstring.split("\n\n"))
 
 
-def _picture(file: str, shown: Graph) -> str:
-    write_whole(PAGES / file, draw.svg(shown))
+def _block(block: str) -> str:
+    if block.startswith(">>> "):
+        return f"```python\n{block}\n```"
+    block = block.replace("``", "`")
+    title, _, body = block.partition("\n")
+    if title not in ("Args:", "Returns:", "Raises:", "Attributes:"):
+        return block
+    lines = textwrap.dedent(body)
+    if title != "Returns:":  # a part begins at the margin and goes on further in
+        lines = re.sub(r"(?m)^(?=\S)", "- ", re.sub(r"\n\s+", " ", lines))
+    return f"**{title}**\n\n{lines}"
+
+
+def _shown(file: str) -> str:
     return f"![{file.removesuffix('.svg')}]({file})"
+
+
+def index() -> str:
+    """The page that lists all others."""
+    lines = ["# The operations", "Made by `make reference` from the docstrings and examples."]
+    for title, examples in SECTIONS.items():
+        lines += [f"\n## {title}", "| operation | |", "|---|---|"]
+        for name in examples:
+            first = (inspect.getdoc(getattr(gtn_ebm, name)) or "").split("\n\n")[0].replace("\n", " ")
+            lines.append(f"| [{name}]({name}.md) | {first.replace('``', '`').replace('|', '∣')} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Writes every page anew."""
     shutil.rmtree(PAGES, ignore_errors=True)
     PAGES.mkdir()
-    lines = ["# The operations", "Made by `python docs/reference.py` from the docstrings and examples."]
-    for title, examples in SECTIONS.items():
-        lines += [f"\n## {title}", "| operation | |", "|---|---|"]
+    write_whole(PAGES / "README.md", index())
+    for examples in SECTIONS.values():
         for name, example in examples.items():
-            write_whole(PAGES / f"{name}.md", page(name, example))
-            first = (inspect.getdoc(getattr(gtn_ebm, name)) or "").split("\n\n")[0].replace("\n", " ")
-            lines.append(f"| [{name}]({name}.md) | {first.replace('``', '`').replace('|', '∣')} |")
-    write_whole(PAGES / "README.md", "\n".join(lines) + "\n")
+            text, pictures = page(name, example)
+            write_whole(PAGES / f"{name}.md", text)
+            for file, graph in pictures.items():
+                write_whole(PAGES / file, draw.svg(graph))
 
 
 if __name__ == "__main__":
