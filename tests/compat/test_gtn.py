@@ -3,8 +3,10 @@
 import ctypes
 import itertools
 import math
+import pickle
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +77,7 @@ def gradient(function: Callable[[gtn.Graph], gtn.Graph], g: gtn.Graph) -> list[f
 
 
 ACYCLIC = graphs(acyclic=True, energies=FINITE_ENERGIES, dtype=torch.float32)
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=100, deadline=None)
 
 
 # Programs
@@ -461,9 +463,10 @@ def test_a_long_row_of_functions() -> None:
     assert g.grad().item() == 1.0
 
 
-def test_torch_without_gradients_is_no_matter() -> None:
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_torch_without_gradients_is_no_matter(mode: Callable[[], AbstractContextManager]) -> None:
     g = scalar(2.0)
-    with torch.no_grad():
+    with mode():
         score = gtn.forward_score(g)
     gtn.backward(score)
     assert g.grad().item() == 1.0
@@ -587,6 +590,26 @@ def test_remove_keeps_scores(graph: gtn_ebm.Graph, labels: tuple[int, ...]) -> N
         )
 
 
+def built(accepts: set[int], nodes: int, arcs: list[tuple[int, int, int]]) -> gtn.Graph:
+    g = gtn.Graph()
+    for node in range(nodes):
+        g.add_node(node == 0, node in accepts)
+    for arc in arcs:
+        g.add_arc(*arc)
+    return g
+
+
+def test_remove_makes_the_graph_that_gtn_makes() -> None:
+    silent = gtn.epsilon
+    before = built({2}, 3, [(0, 1, silent), (1, 2, 0)])
+    assert gtn.equal(gtn.remove(before), built({1}, 2, [(0, 1, 0)]))
+    behind = built({3}, 4, [(0, 1, 0), (0, 2, 1), (1, 3, silent), (2, 3, silent)])
+    assert gtn.equal(gtn.remove(behind), built({1, 2}, 3, [(0, 1, 0), (0, 2, 1)]))
+    between = built({2}, 3, [(0, 1, 3), (1, 2, silent), (1, 2, 4), (2, 2, 5)])
+    expected = built({1, 2}, 3, [(0, 1, 3), (1, 2, 4), (1, 2, 5), (2, 2, 5)])
+    assert gtn.equal(gtn.remove(between), expected)
+
+
 def test_remove_of_arcs_into_an_accept_node() -> None:
     g = chain([0, gtn.epsilon], calc_grad=True)
     g.set_weights([1.0, 2.0])
@@ -599,6 +622,11 @@ def test_remove_of_arcs_into_an_accept_node() -> None:
 
 
 # Comparison, samples, files, pictures, lists
+
+
+def test_pickles() -> None:
+    g = gtn.linear_graph(2, 3)
+    assert gtn.equal(pickle.loads(pickle.dumps(g)), g)
 
 
 def test_equal() -> None:

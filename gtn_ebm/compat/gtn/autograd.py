@@ -71,9 +71,9 @@ def _or_zero(delta: Tensor | None, like: Tensor) -> Tensor:
 def apply(function: Callable[..., core.Graph], *graphs: Graph) -> Graph:
     """What ``function`` makes of these graphs, put on record where one of them wants a gradient."""
     calc_grad = any(graph.calc_grad for graph in graphs)
-    leaves = [as_engine_graph(graph) for graph in graphs]
-    # Not what the caller's thread has: programs call functions where torch runs its own under no_grad.
-    with torch.set_grad_enabled(calc_grad):
+    # Not what the caller's thread has: programs call functions where torch runs without gradients.
+    with torch.inference_mode(False), torch.set_grad_enabled(calc_grad):
+        leaves = [as_engine_graph(graph) for graph in graphs]
         result = function(*leaves)
     record = Record(graphs, leaves, result) if calc_grad else None
     return Graph.of(_as_arrays(result), calc_grad, record)
