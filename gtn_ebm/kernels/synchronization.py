@@ -75,6 +75,16 @@ def _append(queue, label, queues, keys, table, count):
         head = queues[queue, FIRST] if queue != EMPTY else np.int64(label)
 
 
+@njit(inline="always")
+def _enter(key, keys, table, stack, found, height):
+    """The state of ``key``, put on the stack if it is new; the states found and the stack's height then."""
+    state, after = _find(key, keys, table, found)
+    if after > found:
+        stack[height] = state
+        height += 1
+    return state, after, height
+
+
 @njit(nogil=True, cache=True)
 def expand(
     offsets, inputs, outputs, destination, final, both_sides,
@@ -87,9 +97,9 @@ def expand(
     labels wait, or either side's where ``both_sides``: then the side that runs ahead. Receives the arcs of
     the result: source, target, labels read and written, place of the arc it stems from (−1 for none).
 
-    A queue's length is the difference of the numbers of labels that a path to the state has on the two
-    sides (or more labels than that on its last arcs). If no cycle adds to it, a path without cycles has as
-    much, and that is less than S.
+    A queue is as long as the labels on its side outnumber those on the other along the path to its state, or
+    along the last part of it since the queue was empty. Where no cycle adds to that, a path without a cycle
+    has as much, and so less than S.
     """
     states = np.int64(len(final))
     found, arcs, known, height = progress[STATES], progress[ARCS], progress[QUEUES], progress[HEIGHT]
@@ -97,14 +107,9 @@ def expand(
     while height > 0 and status == DONE:
         expanded = stack[height - 1]
         rest, q = keys[expanded] // states, keys[expanded] % states
-        queue, ended, input_waits = (
-            rest >> np.int64(2),
-            (rest >> np.int64(1)) & np.int64(1),
-            rest & np.int64(1),
-        )
+        queue, ended, input_waits = rest // 4, rest // 2 % 2, rest % 2
         start, stop = np.int64(offsets[q]), np.int64(offsets[q + 1])
-        longest = queues[queue, LENGTH] + 1
-        wanted = stop - start + 1
+        wanted, longest = stop - start + 1, queues[queue, LENGTH] + 1
         if (
             arcs + wanted > len(source) or found + wanted > len(keys)
             or known + wanted * longest > len(queue_keys)
@@ -114,20 +119,13 @@ def expand(
         height -= 1
         if queue != EMPTY and (ended or final[q]):
             # The path ends here: the first label that waits, and the others after it.
-            side = input_waits if queues[queue, TAIL] != EMPTY else np.int64(0)
-            key = ((queues[queue, TAIL] * 2 + 1) * 2 + side) * states + q
-            target[arcs], after = _find(key, keys, table, found)
-            if after > found:
-                stack[height] = found
-                height += 1
-                found = after
+            first, tail = queues[queue, FIRST], queues[queue, TAIL]
+            key = (tail * 4 + 2 + (input_waits if tail != EMPTY else 0)) * states + q
+            target[arcs], found, height = _enter(key, keys, table, stack, found, height)
             source[arcs], place[arcs] = expanded, -1
-            read[arcs] = queues[queue, FIRST] if input_waits else EPSILON
-            written[arcs] = EPSILON if input_waits else queues[queue, FIRST]
+            read[arcs], written[arcs] = (first, EPSILON) if input_waits else (EPSILON, first)
             arcs += 1
-        if ended:
-            continue
-        for a in range(start, stop):
+        for a in range(start, start if ended else stop):
             waits = input_waits
             if both_sides and queue == EMPTY and outputs[a] == EPSILON:
                 waits = np.int64(1)
@@ -143,11 +141,7 @@ def expand(
                 status = UNBOUNDED
                 break
             key = (longer * 4 + (waits if longer != EMPTY else 0)) * states + np.int64(destination[a])
-            target[arcs], after = _find(key, keys, table, found)
-            if after > found:
-                stack[height] = found
-                height += 1
-                found = after
+            target[arcs], found, height = _enter(key, keys, table, stack, found, height)
             source[arcs], place[arcs] = expanded, a
             read[arcs], written[arcs] = (leaving, passing) if waits else (passing, leaving)
             arcs += 1
