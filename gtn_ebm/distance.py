@@ -21,7 +21,7 @@ SLACK = 4e-15
 """How much smaller, relatively, a least energy must be to count as smaller on a cycle."""
 
 
-class _Way(NamedTuple):
+class Walk(NamedTuple):
     """The arcs as walked in one direction: grouped by the state walked from, the states in components."""
 
     order: NDArray[np.uint32]
@@ -41,7 +41,7 @@ class _Way(NamedTuple):
         return self[:5]
 
 
-def _way(structure: Structure, direction: Direction) -> _Way:
+def walk(structure: Structure, direction: Direction) -> Walk:
     offsets, onwards = structure.outgoing
     if structure.is_acyclic:
         order = structure.topological_order
@@ -55,7 +55,7 @@ def _way(structure: Structure, direction: Direction) -> _Way:
         onwards = structure.source.view(np.uint32)[arcs]
         order = np.ascontiguousarray(order[::-1])
         starts = np.ascontiguousarray(np.uint32(structure.states) - starts[::-1])
-    return _Way(order, starts, kernels.positions(order), offsets, onwards, arcs)
+    return Walk(order, starts, kernels.positions(order), offsets, onwards, arcs)
 
 
 def _opposite(direction: Direction) -> Direction:
@@ -103,18 +103,24 @@ def check_beta(beta: float | Tensor) -> None:
         raise GraphError(f"β must be positive, not {beta}")
 
 
+def check_direction(direction: str) -> None:
+    """Raises GraphError unless it is "from" or "to"."""
+    if direction not in ("from", "to"):
+        raise GraphError(f'direction must be "from" or "to", not {direction!r}')
+
+
 def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "from") -> Tensor:
     """F_β = −(1/β) log Σ exp(−β E) over all paths between the ends of the graph and each state.
 
     Args:
         graph: any graph; its cycles are summed in closed form.
         beta: inverse temperature, > 0; ∞ for the least energy (the tropical semiring).
-        direction: "from" for the paths from the initial states, whose energies they include; "to" for those to
-            the final states, likewise.
+        direction: "from" for the paths from the initial states, whose energies they include; "to" for those
+            to the final states, likewise.
 
     Returns:
-        [S], in the dtype of the energies; +inf where there is no path. Differentiable, as often as wanted: the
-        derivative in an arc's energy is how often the paths to a state are expected to use the arc.
+        [S], in the dtype of the energies; +inf where there is no path. Differentiable, as often as wanted:
+        the derivative in an arc's energy is how often the paths to a state are expected to use the arc.
 
     Raises:
         CycleError: the sum diverges; the message names a state on a cycle at fault, and its energy.
@@ -131,9 +137,8 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
     tensor([0., 0.])
     """
     check_beta(beta)
+    check_direction(direction)
     ends = graph.initial if direction == "from" else graph.final
-    if direction not in ("from", "to"):
-        raise GraphError(f'direction must be "from" or "to", not {direction!r}')
     function = _Least if math.isinf(beta) else _LogSums
     # In float64 throughout: a derivative is a difference of distances.
     distance: Tensor = function.apply(
@@ -144,8 +149,9 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
 
 def _raise_divergence(state: int, energy: float) -> None:
     raise CycleError(
-        f"the sum over paths diverges: the cycles through state {state} add up to an energy of {energy:.6g}, "
-        "where only more than 0 keeps it finite; raise their energies, or compose with an acyclic graph first"
+        f"the sum over paths diverges: the cycles through state {state} add up to an energy of "
+        f"{energy + 0.0:.6g}, where only more than 0 keeps it finite; raise their energies, or compose with "
+        "an acyclic graph first"
     )
 
 
@@ -163,7 +169,7 @@ class _LogSums(torch.autograd.Function):
     def forward(
         ctx: Any, structure: Structure, beta: float, direction: Direction, energies: Tensor, ends: Tensor
     ) -> Tensor:
-        way = _way(structure, direction)
+        way = walk(structure, direction)
         value, digit = weights(ends, beta)
         sums = np.stack([value, digit if len(digit) else np.zeros(len(value))], axis=1)
         state, cycles = kernels.sums(*way.graph, *weights(energies, beta, way.arcs), sums)
@@ -200,7 +206,7 @@ class _Solution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, structure: Structure, direction: Direction, share: Tensor, right: Tensor) -> Tensor:
-        way = _way(structure, direction)
+        way = walk(structure, direction)
         x = as_array(right).copy()
         state, cycles = kernels.solve(*way.graph, way.chosen(as_array(share)), x)
         if state >= 0:
@@ -225,7 +231,7 @@ class _Least(torch.autograd.Function):
     def forward(
         ctx: Any, structure: Structure, beta: float, direction: Direction, energies: Tensor, ends: Tensor
     ) -> Tensor:
-        way = _way(structure, direction)
+        way = walk(structure, direction)
         distance, values = usable(ends).copy(), usable(energies)
         last_arc, state = kernels.least(*way.graph, way.chosen(values), SLACK, distance)
         if way.arcs is not None:
@@ -275,7 +281,8 @@ def _cycle_energy(
 
 
 class _TreeSums(torch.autograd.Function):
-    """Values of the states [S] → for each state, their sum over all states whose least path goes through it."""
+    """Values of the states [S] → for each state, their sum over all states whose least path goes through
+    it."""
 
     @staticmethod
     def forward(

@@ -12,8 +12,8 @@ def components(offsets, destination):
 
     Returns (order, starts): the states component by component, each before those its arcs lead to, and where
     each component begins in that order, with the number of states at the end. Within a component the states
-    are in the reverse of the order in which a depth-first search leaves them: as few arcs as that can give lead
-    back.
+    are in the reverse of the order in which a depth-first search leaves them: as few arcs as that can give
+    lead back.
     """
     states = len(offsets) - 1
     number = np.full(states, UNSEEN, np.uint32)  # when the search met the state

@@ -1,12 +1,12 @@
 """Sums and least energies over the paths to each state of a graph that may have cycles.
 
-Arcs come grouped by the state they leave: those of state u are ``offsets[u]`` to ``offsets[u + 1]``. States come
-component by component, ``order[starts[k]:starts[k + 1]]``, as ``kernels.components`` gives them; what lies
-between components is acyclic and takes one pass.
+Arcs come grouped by the state they leave: those of state u are ``offsets[u]`` to ``offsets[u + 1]``. States
+come component by component, ``order[starts[k]:starts[k + 1]]``, as ``kernels.components`` gives them; what
+lies between components is acyclic and takes one pass.
 
 Within a component the sums solve x = b + x W. First a few rounds along the arcs, with sums carried as
-value · 2^(256 · digit) as in ``kernels.lattice``, find x to within an order of magnitude; with every state scaled
-by that, the system is one of moderate plain numbers, and is solved as such.
+value · 2^(256 · digit) as in ``kernels.lattice``, find x to within a few orders of magnitude; with every
+state scaled by that, the system is one of moderate plain numbers, and is solved as such.
 """
 
 import numpy as np
@@ -16,6 +16,13 @@ DIGIT = 256
 UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
 LOW, HIGH = 2.0 ** (-DIGIT // 2), 2.0 ** (DIGIT // 2)
 NONE = np.int64(-1)
+MOST_ROUNDS, MOST_SCALINGS = 100, 1000
+LARGEST_STEP = 2.0**512
+SMALL_GROWTH = 1 / 32
+LARGEST_DENSE = 400
+LEAST_SHARES = (2.0**-6, 2.0**-12, 2.0**-24)
+MOST_SHARES, MOST_BASIS = 1 << 25, 40_000_000
+ACCURACY, LEAST_ACCURACY = 1e-9, 1e-5  # wanted; and enough where rounding allows no more
 
 
 @njit(inline="always")
@@ -93,17 +100,18 @@ def _inner_arcs(first, last, order, place, offsets, destination):
 @njit(nogil=True, cache=True)
 def _is_alone(u, offsets, destination):
     """Whether no arc leads from the state back to it."""
+    loops = 0
     for arc in range(offsets[u], offsets[u + 1]):
-        if destination[arc] == u:
-            return False
-    return True
+        loops += destination[arc] == u
+    return loops == 0
 
 
 @njit(nogil=True, cache=True)
 def sums(order, starts, place, offsets, destination, weight, weight_digit, alpha):
     """x = b + x W, with b in ``alpha`` [S, 2], which is overwritten with x.
 
-    Returns (state, s): a state to which the cycles sum to s ≥ 1, so that x is infinite; −1 where there is none.
+    Returns (state, s): a state to which the cycles sum to s ≥ 1, so that x is infinite; −1 where there is
+    none.
     """
     scaled = len(weight_digit) > 0
     for component in range(len(starts) - 1):
@@ -138,34 +146,60 @@ def _sums_within(first, last, order, place, offsets, destination, weight, weight
     given = np.empty((states, 2), np.float64)
     for k in range(states):
         given[k] = alpha[order[first + k]]
-    near = _estimate(begin, target, inner, inner_digit, given)
     share = np.zeros(len(arcs), np.float64)
-    right = np.zeros(states, np.float64)
-    for u in range(states):
+    near = _estimate(begin, target, inner, inner_digit, given)
+    for _ in range(MOST_SCALINGS):
+        right = _scaled(begin, target, inner, inner_digit, given, near, share)
+        at, cycles = _solve_within(begin, target, share, right)
+        if at >= 0:
+            return np.int64(order[first + at]), cycles
+        if _rescale(near, right):
+            for u in range(states):
+                alpha[order[first + u]] = near[u]
+            return NONE, 0.0
+        if np.isnan(right).any():
+            break
+    return np.int64(order[first]), 1.0
+
+
+@njit(nogil=True, cache=True)
+def _rescale(near, x):
+    """Takes x in the measure of the estimate as the new estimate; whether that measure was moderate.
+
+    The true sums are not below the estimate, but may be more above it than a float64 can say.
+    """
+    is_moderate = True
+    for u in range(len(x)):
+        if near[u, 0] > 0.0:
+            is_moderate &= 0.5 < x[u] < HIGH
+            factor = min(max(x[u], 1.0 / LARGEST_STEP), LARGEST_STEP)
+            near[u, 0], near[u, 1] = _normalised(near[u, 0] * factor, near[u, 1])
+    return is_moderate
+
+
+@njit(nogil=True, cache=True)
+def _scaled(begin, target, weight, weight_digit, given, near, share):
+    """The system in the measure of the estimate: P into ``share``, b returned."""
+    right = np.zeros(len(given), np.float64)
+    for u in range(len(given)):
         if near[u, 0] == 0.0:
             continue
         right[u] = _plain(given[u, 0] / near[u, 0], given[u, 1] - near[u, 1])
         for arc in range(begin[u], begin[u + 1]):
             v = target[arc]
             if near[v, 0] > 0.0:
-                ratio = near[u, 0] * inner[arc] / near[v, 0]
-                share[arc] = _plain(ratio, near[u, 1] + inner_digit[arc] - near[v, 1])
-    at, cycles = _solve_within(begin, target, share, right)
-    for u in range(states):
-        if right[u] < 0.0:
-            at = np.int64(u)
-        alpha[order[first + u], 0] = near[u, 0] * right[u]
-        alpha[order[first + u], 1] = near[u, 1]
-    return (np.int64(order[first + at]) if at >= 0 else NONE), cycles
+                ratio = near[u, 0] * weight[arc] / near[v, 0]
+                share[arc] = _plain(ratio, near[u, 1] + weight_digit[arc] - near[v, 1])
+    return right
 
 
 @njit(nogil=True, cache=True)
 def _estimate(begin, target, weight, weight_digit, given):
-    """x = b + x W from below, in rounds along the arcs, until no round as much as doubles a sum."""
+    """x = b + x W from below, in rounds along the arcs, until no round adds much to any."""
     states = len(given)
     near = np.zeros((states, 2), np.float64)
     coming = given.copy()
-    for _ in range(min(2 * states + 10, 10_000)):
+    for _ in range(MOST_ROUNDS):
         for u in range(states):
             value, digit = _normalised(coming[u, 0], coming[u, 1])
             if value == 0.0:
@@ -177,13 +211,18 @@ def _estimate(begin, target, weight, weight_digit, given):
                 v = target[arc]
                 term, term_digit = value * weight[arc], digit + weight_digit[arc]
                 coming[v, 0], coming[v, 1] = _add(coming[v, 0], coming[v, 1], term, term_digit)
-        growing = False
+        least, largest = np.inf, 0.0
         for u in range(states):
-            value, digit = _normalised(coming[u, 0], coming[u, 1])
-            coming[u, 0], coming[u, 1] = value, digit
-            larger = digit > near[u, 1] or (digit == near[u, 1] and value > near[u, 0])
-            growing |= value > 0.0 and (near[u, 0] == 0.0 or larger)
-        if not growing:
+            coming[u, 0], coming[u, 1] = _normalised(coming[u, 0], coming[u, 1])
+            if coming[u, 0] == 0.0:
+                growth = 0.0
+            elif near[u, 0] == 0.0:
+                growth = np.inf
+            else:
+                growth = _plain(coming[u, 0] / near[u, 0], coming[u, 1] - near[u, 1])
+            least, largest = min(least, growth), max(largest, growth)
+        # Where all have doubled, they do so for ever.
+        if largest <= SMALL_GROWTH or 1.0 <= least < np.inf:
             break
     return near
 
@@ -212,11 +251,58 @@ def solve(order, starts, place, offsets, destination, share, x):
 
 @njit(nogil=True, cache=True)
 def _solve_within(begin, target, share, x):
-    """x = b + x P for one component by eliminating one state after another, last first; in place.
+    """x = b + x P for one component, in place; returns as ``sums`` does.
 
-    Once the states after k are eliminated, P[k, k] is the sum of all cycles from k through them: the sums are
-    finite exactly where each of these stays below 1. No pivot is searched for, since none is needed: with P ≥ 0
-    only positive numbers are added up (Grassmann, Taksar and Heyman 1985). Returns as ``sums`` does.
+    Small ones are eliminated; large ones iterated, with an incomplete elimination that leaves out less and
+    less until the iteration converges; NaN where it does not. Only if all sums are finite does a b ≥ 0 give
+    an x ≥ 0.
+    """
+    if len(x) <= LARGEST_DENSE:
+        return _eliminate(begin, target, share, x)
+    given = x.copy()
+    for least_share in LEAST_SHARES:
+        factors, at = _factors(begin, target, share, least_share)
+        if at >= 0:
+            return at, factors[-1][at]
+        x[:] = given
+        error = _iterate(begin, target, share, factors, x)
+        if not error >= ACCURACY:
+            break
+    if error >= LEAST_ACCURACY:
+        x[:] = np.nan
+    if not error < LEAST_ACCURACY or given.min() < 0.0 or x.min() >= 0.0:
+        return NONE, 0.0
+    at = np.int64(np.argmin(x))
+    return at, max(_returns(begin, target, share, at), 1.0)
+
+
+@njit(nogil=True, cache=True)
+def _returns(begin, target, share, state):
+    """The sum of cycles from the state, each taken once round, shortest first until they add up to 1."""
+    total = 0.0
+    now = np.zeros(len(begin) - 1, np.float64)
+    now[state] = 1.0
+    for _ in range(10_000):
+        after = np.zeros(len(now), np.float64)
+        for u in range(len(now)):
+            if now[u] > 0.0:
+                for arc in range(begin[u], begin[u + 1]):
+                    after[target[arc]] += now[u] * share[arc]
+        total += after[state]
+        after[state] = 0.0
+        if total >= 1.0:
+            break
+        now = after
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _eliminate(begin, target, share, x):
+    """Eliminates one state after another, last first.
+
+    Once the states after k are eliminated, P[k, k] is the sum of all cycles from k through them: the sums
+    are finite exactly where each of these stays below 1. No pivot is searched for, since none is needed: with
+    P ≥ 0 only positive numbers are added up (Grassmann, Taksar and Heyman 1985). Returns as ``sums`` does.
     """
     states = len(x)
     matrix = np.zeros((states, states), np.float64)
@@ -249,14 +335,183 @@ def _solve_within(begin, target, share, x):
 
 
 @njit(nogil=True, cache=True)
+def _factors(begin, target, share, least_share):
+    """The elimination of ``_eliminate`` row by row, on sparse rows, leaving out shares below ``least_share``.
+
+    I − P ≈ L U with L[u, v] = −lower for v > u, U[u, v] = −upper for v < u and 1 − pivot on the diagonal.
+    The shares of a state's sum that come from others are at most 1 together, before the elimination and
+    after: no column keeps more than 1 / least_share. Also returns a state whose pivot is not below 1, or −1.
+    """
+    states = len(begin) - 1
+    room = np.int64(min(states * min(1.0 / least_share, states), MOST_SHARES))
+    lower_begin = np.zeros((states, 2), np.int64)
+    upper_begin = np.zeros((states, 2), np.int64)
+    lower_target, upper_target = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    lower, upper = np.empty(room, np.float64), np.empty(room, np.float64)
+    pivot = np.zeros(states, np.float64)
+    row = np.zeros(states, np.float64)
+    touched = np.empty(states, np.uint32)  # columns of the row that are not zero
+    is_touched = np.zeros(states, np.bool_)
+    key, later = np.empty(states, np.float64), np.empty(states, np.uint32)  # a heap of those after the row
+    lowers = uppers = 0
+    for step in range(states):
+        u = states - 1 - step
+        count = waiting = 0
+        for arc in range(begin[u], begin[u + 1]):
+            v = target[arc]
+            row[v] += share[arc]
+            if not is_touched[v]:
+                is_touched[v] = True
+                touched[count] = v
+                count += 1
+                if v > u:
+                    waiting = _put(key, later, waiting, -np.float64(v), v)
+        lower_begin[u, 0] = lowers
+        while waiting > 0:
+            k = later[0]
+            waiting = _take(key, later, waiting)
+            factor = row[k] / (1.0 - pivot[k])
+            if row[k] < least_share or lowers == room:
+                continue
+            lower[lowers], lower_target[lowers] = factor, k
+            lowers += 1
+            for place in range(upper_begin[k, 0], upper_begin[k, 1]):
+                v = upper_target[place]
+                row[v] += factor * upper[place]
+                if not is_touched[v]:
+                    is_touched[v] = True
+                    touched[count] = v
+                    count += 1
+                    if v > u:
+                        waiting = _put(key, later, waiting, -np.float64(v), v)
+        lower_begin[u, 1] = lowers
+        pivot[u] = row[u]
+        upper_begin[u, 0] = uppers
+        for place in range(count):
+            v = touched[place]
+            if v < u and row[v] >= least_share and uppers < room:
+                upper[uppers], upper_target[uppers] = row[v], v
+                uppers += 1
+            row[v] = 0.0
+            is_touched[v] = False
+        upper_begin[u, 1] = uppers
+        if not pivot[u] < 1.0:
+            break
+    at = np.int64(u) if states > 0 and not pivot[u] < 1.0 else NONE
+    return (lower_begin, lower_target, lower, upper_begin, upper_target, upper, pivot), at
+
+
+@njit(nogil=True, cache=True)
+def _precondition(factors, x):
+    """x (L U)⁻¹, in place."""
+    lower_begin, lower_target, lower, upper_begin, upper_target, upper, pivot = factors
+    for step in range(len(x)):
+        u = len(x) - 1 - step
+        x[u] /= 1.0 - pivot[u]
+        for place in range(upper_begin[u, 0], upper_begin[u, 1]):
+            x[upper_target[place]] += x[u] * upper[place]
+    for u in range(len(x)):
+        for place in range(lower_begin[u, 0], lower_begin[u, 1]):
+            x[lower_target[place]] += x[u] * lower[place]
+
+
+@njit(nogil=True, cache=True)
+def _residual(begin, target, share, factors, given, x, result):
+    """(b + x P − x) (L U)⁻¹."""
+    for u in range(len(x)):
+        result[u] = given[u] - x[u]
+    for u in range(len(x)):
+        for arc in range(begin[u], begin[u + 1]):
+            result[target[arc]] += x[u] * share[arc]
+    _precondition(factors, result)
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def _dot(x, y):
+    """The inner product; numpy's own would need scipy here."""
+    total = 0.0
+    for k in range(len(x)):
+        total += x[k] * y[k]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _iterate(begin, target, share, factors, x):
+    """x = b + x P by GMRES (Saad and Schultz 1986) with an incomplete elimination before it, in place.
+
+    Returns by how much the error has become smaller, about; NaN, and what overflows as such, where x does.
+    """
+    states = len(x)
+    given = x.copy()
+    nothing = np.zeros(states, np.float64)
+    steps = max(4, min(50, MOST_BASIS // states))
+    basis = np.empty((steps + 1, states), np.float64)
+    hessenberg = np.zeros((steps + 1, steps), np.float64)
+    rotation = np.zeros((steps, 2), np.float64)
+    left = np.zeros(steps + 1, np.float64)
+    x[:] = 0.0
+    first = wanted = before = np.float64(0.0)
+    for restart in range(100):
+        _residual(begin, target, share, factors, given, x, basis[0])
+        size = np.sqrt(_dot(basis[0], basis[0]))
+        if not size < np.inf:
+            x[:] = basis[0]
+            return np.nan
+        if restart == 0:
+            first, wanted = size, 1e-15 * size
+        elif not size < 0.5 * before:
+            break
+        before = size
+        if not size > wanted:
+            break
+        basis[0] /= size
+        left[:] = 0.0
+        left[0] = size
+        used = 0
+        while used < steps and abs(left[used]) > wanted:
+            j = used
+            _residual(begin, target, share, factors, nothing, basis[j], basis[j + 1])
+            new = basis[j + 1]
+            new *= -1.0
+            for i in range(j + 1):
+                hessenberg[i, j] = _dot(basis[i], new)
+                new -= hessenberg[i, j] * basis[i]
+            length = np.sqrt(_dot(new, new))
+            if length > 0.0:
+                new /= length
+            for i in range(j):
+                a, b = hessenberg[i, j], hessenberg[i + 1, j]
+                hessenberg[i, j] = rotation[i, 0] * a + rotation[i, 1] * b
+                hessenberg[i + 1, j] = rotation[i, 0] * b - rotation[i, 1] * a
+            a = hessenberg[j, j]
+            radius = np.sqrt(a * a + length * length)
+            if radius == 0.0:
+                break
+            rotation[j, 0], rotation[j, 1] = a / radius, length / radius
+            hessenberg[j, j] = radius
+            left[j + 1] = -rotation[j, 1] * left[j]
+            left[j] *= rotation[j, 0]
+            used += 1
+        for back in range(used):
+            i = used - 1 - back
+            for j in range(i + 1, used):
+                left[i] -= hessenberg[i, j] * left[j]
+            left[i] /= hessenberg[i, i]
+        for i in range(used):
+            x += left[i] * basis[i]
+    return before / first if first > 0.0 else 0.0
+
+
+@njit(nogil=True, cache=True)
 def least(order, starts, place, offsets, destination, energy, slack, distance):
-    """The least energy of a path to each state, with that of beginning there in ``distance`` [S], overwritten.
+    """The least energy of a path to each state, with that of beginning there in ``distance`` [S],
+    overwritten.
 
-    Dijkstra's algorithm in components of energies ≥ 0 and Bellman and Ford's in others. An energy lower by less
-    than ``slack`` of its size is not lower, so that a cycle of energy 0 may be rounded to less.
+    Dijkstra's algorithm in components of energies ≥ 0 and Bellman and Ford's in others. An energy lower by
+    less than ``slack`` of its size is not lower, so that a cycle of energy 0 may be rounded to less.
 
-    Returns (arc, state): the last arc of a least path to each state, −1 where it begins there; and a state on a
-    cycle of negative energy, from which those arcs lead back to it, or −1.
+    Returns (arc, state): the last arc of a least path to each state, −1 where it begins there; and a state
+    on a cycle of negative energy, from which those arcs lead back to it, or −1.
     """
     last_arc = np.full(len(order), -1, np.int64)
     for component in range(len(starts) - 1):
@@ -360,12 +615,12 @@ def _bellman_ford(begin, target, energy, slack, near, best):
             for arc in range(begin[u], begin[u + 1]):
                 v = target[arc]
                 found = near[u] + energy[arc]
-                if near[v] == np.inf or found < near[v] - slack * (abs(near[u]) + abs(energy[arc])):
-                    if found < np.inf:
-                        near[v] = found
-                        best[v] = np.int64(arc)
-                        changed[v] = True
-                        last = np.int64(v)
+                least_change = slack * (abs(near[u]) + abs(energy[arc])) if near[v] < np.inf else 0.0
+                if found < near[v] - least_change:
+                    near[v] = found
+                    best[v] = np.int64(arc)
+                    changed[v] = True
+                    last = np.int64(v)
         if last < 0:
             return NONE
     for _ in range(states):
@@ -375,7 +630,8 @@ def _bellman_ford(begin, target, energy, slack, near, best):
 
 @njit(nogil=True, cache=True)
 def along_tree(last_arc, source, values):
-    """Each state's value and those of all states whose least path goes through it, [S]; the arcs form a tree."""
+    """Each state's value and those of all states whose least path goes through it, [S]; the arcs form a
+    tree."""
     states = len(last_arc)
     result = values.copy()
     children = np.zeros(states, np.uint32)
@@ -397,7 +653,8 @@ def along_tree(last_arc, source, values):
 
 @njit(nogil=True, cache=True)
 def all_pairs(source, destination, weight, weight_digit, states):
-    """(I − W)⁻¹ by Lehmann's algorithm, as values and digits [S, S]; then (state, s) as ``sums`` returns them."""
+    """(I − W)⁻¹ by Lehmann's algorithm, as values and digits [S, S]; then (state, s) as ``sums`` returns
+    them."""
     value = np.zeros((states, states), np.float64)
     digit = np.zeros((states, states), np.float64)
     for arc in range(len(source)):

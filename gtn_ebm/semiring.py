@@ -1,0 +1,355 @@
+"""Semirings: what sums over paths may be taken in besides energies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numba.core.errors import NumbaError
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gtn_ebm.distance import Direction, check_beta, check_direction, shortest_distance, usable, walk
+from gtn_ebm.errors import CycleError, GraphError
+from gtn_ebm.graph import Graph
+from gtn_ebm.kernels import prefixes
+from gtn_ebm.kernels import semiring as kernels
+
+Value = Any
+"""A float, or a tuple of floats."""
+
+
+@dataclass(frozen=True)
+class Semiring:
+    """A semiring from plain Python functions, which numba compiles at the first use (some seconds).
+
+    Values are floats, or tuples of one fixed number of floats.
+
+    Attributes:
+        plus: (a, b) → a ⊕ b, of alternatives; associative and commutative.
+        times: (a, b) → a ⊗ b, along a path; associative, and distributes over ⊕.
+        zero: neutral in ⊕, the sum of no path; a ⊗ zero = zero.
+        one: neutral in ⊗, the value of a path without arcs and ends.
+        lift: energy → value of an arc, or of beginning or ending in a state; +inf is zero without asking.
+            With an ``attribute``, (energy, attribute of the arc) → value, where ends have the attribute 0.
+        star: a → one ⊕ a ⊕ a ⊗ a ⊕ …, NaN where there is no such sum. With it, cycles are summed in closed
+            form by Kleene's algorithm, in O(n³) for a strongly connected component of n states. Without it,
+            values go round until no sum changes by more than 1e-15 of its size (Mohri 2002, "Semiring
+            frameworks and algorithms for shortest-distance problems"), at most 10,000 times and once for
+            each state.
+        attribute: the name of a numerical arc attribute for ``lift``.
+
+    >>> from gtn_ebm import Structure
+    >>> graph = Graph(Structure([0, 0, 1], [1, 2, 2], [0, 1, 2]), torch.tensor([3.0, 1.0, 2.0]))
+    >>> capacity = Semiring(max, min, zero=-math.inf, one=math.inf, lift=lambda energy: energy)
+    >>> capacity.shortest_distance(graph.with_energies(graph.energies, final=graph.energies), "to")
+    tensor([3., 2., 2.], dtype=torch.float64)
+    """
+
+    plus: Callable[[Value, Value], Value]
+    times: Callable[[Value, Value], Value]
+    zero: Value
+    one: Value
+    lift: Callable[..., Value]
+    star: Callable[[Value], Value] | None = None
+    attribute: str | None = None
+
+    def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
+        """⊕ over all paths between the graph's ends and each state, of ⊗ along the path.
+
+        Args:
+            graph: any graph.
+            direction: "from" the initial states, what beginning there is worth included, or "to" the final
+            ones.
+
+        Returns:
+            [S] float64, or [S, K] where values are tuples of K floats. No gradients.
+
+        Raises:
+            CycleError: cycles whose sum does not exist, or is not reached; the message names a state on one.
+            GraphError: an energy that is NaN or −inf, no such attribute, or a function that cannot be
+            compiled.
+        """
+        check_direction(direction)
+        rows = self._rows(graph, direction)
+        return torch.from_numpy(rows if self._is_tuple else rows[:, 0])
+
+    def total(self, graph: Graph) -> Tensor:
+        """⊕ over all paths of the graph: a float64 scalar, or [K]. Errors as of ``shortest_distance``."""
+        rows = self._rows(graph, "from")
+        ends = self._lifted(graph.final, None)
+        row = _compiled(self._summing, rows, ends, self._zero_row)
+        return torch.from_numpy(row if self._is_tuple else row[0:1].reshape(()))
+
+    @property
+    def _is_tuple(self) -> bool:
+        return isinstance(self.zero, tuple)
+
+    @property
+    def _zero_row(self) -> NDArray[np.float64]:
+        return np.atleast_1d(np.asarray(self.zero, np.float64))
+
+    @cached_property
+    def _width(self) -> int:
+        return len(self.zero) if self._is_tuple else 0
+
+    @cached_property
+    def _lifting(self) -> Any:
+        return kernels.lifting(self.lift, self._width, self.attribute is not None)
+
+    @cached_property
+    def _summing(self) -> Any:
+        return kernels.summing(self.plus, self.times, self._width)
+
+    @cached_property
+    def _distances(self) -> dict[Direction, Any]:
+        functions = self.plus, self.times, self.star, self._width
+        return {"from": kernels.distances(*functions, True), "to": kernels.distances(*functions, False)}
+
+    def _lifted(self, energies: Tensor, attribute: NDArray[Any] | None) -> NDArray[np.float64]:
+        values = usable(energies.double())
+        given = np.zeros(len(values)) if attribute is None else attribute
+        rows: NDArray[np.float64] = _compiled(self._lifting, values, given, self._zero_row)
+        return rows
+
+    def _rows(self, graph: Graph, direction: Direction) -> NDArray[np.float64]:
+        way = walk(graph.structure, direction)
+        attribute = None if self.attribute is None else _numbers(graph, self.attribute)
+        weight = way.chosen(self._lifted(graph.energies, attribute))
+        x = self._lifted(graph.initial if direction == "from" else graph.final, None)
+        state = _compiled(self._distances[direction], *way.graph, weight, self._zero_row, x)
+        if state >= 0:
+            raise CycleError(
+                f"the cycles through state {state} have no sum in this semiring; "
+                "cut them, or compose with an acyclic graph first"
+            )
+        return x
+
+
+def _compiled(kernel: Any, *arguments: Any) -> Any:
+    try:
+        return kernel(*arguments)
+    except NumbaError as error:
+        raise GraphError(
+            "a function of the semiring cannot be compiled; write it on floats, or on tuples of floats: "
+            f"{error}"
+        ) from error
+
+
+def _numbers(graph: Graph, name: str) -> NDArray[np.float64]:
+    if name not in graph.attributes:
+        raise GraphError(f"the graph has no arc attribute {name!r}; it has {sorted(graph.attributes)}")
+    values = graph.attributes[name]
+    try:
+        numbers = np.asarray(values.tolist() if isinstance(values, Tensor) else values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise GraphError(f"attribute {name!r} must hold a number for each arc: {error}") from error
+    if numbers.ndim != 1:
+        raise GraphError(f"attribute {name!r} must hold one number for each arc, not shape {numbers.shape}")
+    return numbers
+
+
+@dataclass(frozen=True)
+class LogSemiring:
+    """Energies, alternatives summed as F_β = −(1/β) log Σ exp(−βE): ``distance.shortest_distance`` by another
+    name, with gradients.
+
+    Attributes:
+        beta: inverse temperature, > 0; ∞ makes it the tropical semiring.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+
+    def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
+        """As of ``distance.shortest_distance``."""
+        return shortest_distance(graph, self.beta, direction)
+
+    def total(self, graph: Graph) -> Tensor:
+        """F_β over all paths of the graph, a scalar; +inf where there is none."""
+        ends = shortest_distance(graph, self.beta) + graph.final
+        if math.isinf(self.beta):
+            return ends.min() if len(ends) else ends.sum() + torch.inf
+        return torch.logsumexp(-self.beta * ends, 0) / -self.beta
+
+
+def log(beta: float = 1.0) -> LogSemiring:
+    """The log semiring at inverse temperature β.
+
+    >>> float(log(beta=2.0).total(Graph.linear([0])))
+    0.0
+    """
+    return LogSemiring(beta)
+
+
+tropical = LogSemiring(math.inf)
+"""The least energy."""
+
+real = Semiring(
+    lambda a, b: a + b,
+    lambda a, b: a * b,
+    zero=0.0,
+    one=1.0,
+    lift=lambda energy: math.exp(-energy),
+    star=lambda a: 1.0 / (1.0 - a) if a < 1.0 else math.nan,
+)
+"""Weights exp(−E), added up and multiplied in plain numbers: beyond energies of about ±700 use ``log``."""
+
+max_times = Semiring(
+    max,
+    lambda a, b: a * b,
+    zero=0.0,
+    one=1.0,
+    lift=lambda energy: math.exp(-energy),
+    star=lambda a: 1.0 if a <= 1.0 else math.nan,
+)
+"""The largest weight exp(−E) of a path."""
+
+boolean = Semiring(max, min, zero=0.0, one=1.0, lift=lambda energy: 1.0, star=lambda a: 1.0)
+"""1 where there is a path of finite energy, else 0."""
+
+counting = Semiring(
+    lambda a, b: a + b,
+    lambda a, b: 0.0 if a == 0.0 or b == 0.0 else a * b,
+    zero=0.0,
+    one=1.0,
+    lift=lambda energy: 1.0,
+    star=lambda a: 1.0 if a == 0.0 else math.inf,
+)
+"""The number of paths of finite energy, exact up to 2⁵³; +inf where a cycle makes it so."""
+
+
+@cache
+def expectation(attribute: str) -> Semiring:
+    """Pairs (Σ p, Σ p·value) with p = exp(−E), where a path's value is the sum of its arcs' ``attribute``.
+
+    Their quotient is the expected value of a path (Eisner 2002, "Parameter estimation for probabilistic
+    finite-state transducers").
+    """
+    return Semiring(
+        lambda a, b: (a[0] + b[0], a[1] + b[1]),
+        lambda a, b: (a[0] * b[0], a[0] * b[1] + a[1] * b[0]),
+        zero=(0.0, 0.0),
+        one=(1.0, 0.0),
+        lift=lambda energy, value: (math.exp(-energy), math.exp(-energy) * value),
+        star=lambda a: (1.0 / (1.0 - a[0]), a[1] / (1.0 - a[0]) ** 2) if a[0] < 1.0 else (math.nan, math.nan),
+        attribute=attribute,
+    )
+
+
+@cache
+def k_best(k: int) -> Semiring:
+    """The k least energies of a path, ascending; +inf where there are fewer paths (Mohri 2002).
+
+    Raises:
+        GraphError: k < 1.
+
+    >>> from gtn_ebm import Structure
+    >>> graph = Graph(Structure([0, 0, 1], [0, 1, 2], [0, 1, 2]), torch.tensor([1.0, 0.5, 0.0]))
+    >>> k_best(3).total(graph)
+    tensor([0.5000, 1.5000, 2.5000], dtype=torch.float64)
+    """
+    if k < 1:
+        raise GraphError(f"k must be at least 1, not {k}")
+    plus, times, first = kernels.least_sums(k)
+    return Semiring(plus, times, zero=(math.inf,) * k, one=(0.0,) + (math.inf,) * (k - 1), lift=first)
+
+
+class StringSemiring:
+    """Strings of output labels, of which alternatives have their longest common prefix.
+
+    A prefix is not of a fixed width, and so is not a value of a ``Semiring``: it is held as a length and
+    the first arc of a path that begins with it. Prefixes distribute over what is written before them, not
+    after, and so are summed from the end only.
+    """
+
+    def shortest_distance(self, graph: Graph, direction: Direction = "to") -> list[list[int] | None]:
+        """Of each state, the longest common prefix of what all paths of finite energy from it to the final
+        states write; None where there is no such path.
+
+        Costs O(S + A L) for prefixes of length L in an acyclic graph, and so much for each round otherwise.
+
+        Raises:
+            GraphError: a direction other than "to", or an energy that is NaN or −inf.
+        """
+        if direction != "to":
+            raise GraphError('common prefixes can be summed "to" the final states only; reverse the graph')
+        return self._prefixes(graph, np.arange(graph.states))
+
+    def total(self, graph: Graph) -> list[int] | None:
+        """The longest common prefix of what all paths of finite energy write; None where there is no path.
+
+        >>> from gtn_ebm import Structure
+        >>> string.total(Graph(Structure([0, 1, 1], [1, 2, 2], [5, 6, 7]), torch.zeros(3)))
+        [5]
+        """
+        begin = np.flatnonzero(usable(graph.initial) < np.inf)
+        common: list[int] | None = None
+        for labels in self._prefixes(graph, begin):
+            if labels is None:
+                continue
+            pairs = enumerate(zip(labels, labels if common is None else common, strict=False))
+            shorter = min(len(labels), len(labels if common is None else common))
+            common = labels[: next((place for place, (a, b) in pairs if a != b), shorter)]
+        return common
+
+    def _prefixes(self, graph: Graph, states: NDArray[np.int64]) -> list[list[int] | None]:
+        way = walk(graph.structure, "from")
+        labels = way.chosen(graph.output_labels)
+        is_used = way.chosen(usable(graph.energies) < np.inf)
+        length, first_arc = np.empty(graph.states, np.int64), np.empty(graph.states, np.int64)
+        prefixes.common_prefixes(
+            way.order,
+            way.offsets,
+            way.onwards,
+            labels,
+            is_used,
+            usable(graph.final) < np.inf,
+            length,
+            first_arc,
+        )
+        return [
+            prefixes.prefix(state, length, labels, way.onwards, first_arc).tolist()
+            if length[state] >= 0
+            else None
+            for state in states
+        ]
+
+
+string = StringSemiring()
+
+
+@dataclass(frozen=True)
+class GallicSemiring:
+    """Pairs of a string and an energy: ``string`` and ``log(beta)`` side by side, as for pushing transducers.
+
+    Attributes:
+        beta: of the energies; ∞ for the least.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+
+    def shortest_distance(
+        self, graph: Graph, direction: Direction = "to"
+    ) -> tuple[list[list[int] | None], Tensor]:
+        """(strings, energies) of each state; as of the two."""
+        return string.shortest_distance(graph, direction), shortest_distance(graph, self.beta, direction)
+
+    def total(self, graph: Graph) -> tuple[list[int] | None, Tensor]:
+        """(string, energy) of all paths."""
+        return string.total(graph), LogSemiring(self.beta).total(graph)
+
+
+def gallic(beta: float = 1.0) -> GallicSemiring:
+    """The (left) Gallic semiring over the log semiring at β."""
+    return GallicSemiring(beta)
