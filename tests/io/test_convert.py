@@ -66,8 +66,9 @@ def test_to_gtn_and_back() -> None:
 
 
 class K2Fsa:
-    """``k2.Fsa`` as its documentation describes a single one: made from a table [A, 4] of integers whose last
-    column is the scores' bits, with ``arcs.values()``, ``shape``, ``scores`` that can be set, ``aux_labels``."""
+    """``k2.Fsa`` as its documentation describes a single one: made from a table [A, 4] of integers whose
+    last column is the scores' bits, with ``arcs.values()``, ``shape``, ``scores`` that can be set and
+    ``aux_labels``."""
 
     def __init__(self, table: torch.Tensor, aux_labels: torch.Tensor | None = None):
         assert table.dtype == torch.int32
