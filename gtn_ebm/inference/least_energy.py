@@ -240,9 +240,11 @@ def _best(graph: Graph, found: _Found) -> Path | None:
     if first < 0:
         return None
     arcs = as_given(graph.structure, arcs)
-    if torch.is_grad_enabled() and any(p.requires_grad for p in (graph.energies, graph.initial, graph.final)):
+    wanted = graph.energies.requires_grad or graph.initial.requires_grad or graph.final.requires_grad
+    if wanted and torch.is_grad_enabled():
         traces = Traces(np.array([first]), arcs, np.array([0, len(arcs)]), np.array([last]))
         return paths_along(graph, traces)[0]
     read = _without_epsilon(graph.input_labels[arcs])
     written = list(read) if graph.is_acceptor else _without_epsilon(graph.output_labels[arcs])
-    return Path(arcs, torch.tensor(energy, dtype=graph.dtype, device=graph.energies.device), read, written)
+    total = torch.full((), energy, dtype=graph.dtype, device=graph.energies.device)
+    return Path(arcs, total, read, written)
