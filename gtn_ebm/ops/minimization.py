@@ -18,6 +18,7 @@ from gtn_ebm.ops.connection import connect
 from gtn_ebm.ops.encoding import distinct
 from gtn_ebm.ops.properties import properties
 from gtn_ebm.ops.pushing import push, push_labels
+from gtn_ebm.symbols import EPSILON
 
 
 def minimize(graph: Graph, beta: float = 1.0, delta: float = 1 / 1024) -> Graph:
@@ -27,7 +28,7 @@ def minimize(graph: Graph, beta: float = 1.0, delta: float = 1 / 1024) -> Graph:
     have the same labels and energies and lead to states that are merged. A graph whose energies are all 0
     keeps them: nothing is pushed then. Of a transducer, an arc that gets several labels is followed by arcs
     that only write, as in ``push_labels``, whose states come on top of the fewest possible; and nothing is
-    pushed beyond an initial state.
+    pushed beyond an initial state. States of a transducer where nothing is read, written or chosen go.
 
     Args:
         graph: deterministic: at most one initial state and no two arcs of one input label at any state,
@@ -68,6 +69,7 @@ def minimize(graph: Graph, beta: float = 1.0, delta: float = 1 / 1024) -> Graph:
     steps = [connected]
     if not connected.is_acceptor:
         steps.append(push_labels(connected))
+        steps.append(_without_idle_states(steps[-1]))
     if weighted := _has_energies(connected):
         steps.append(push(steps[-1], beta=beta))
     ready = steps[-1]
@@ -84,6 +86,39 @@ def minimize(graph: Graph, beta: float = 1.0, delta: float = 1 / 1024) -> Graph:
         input_symbols=graph.input_symbols,
         output_symbols=graph.output_symbols,
         arc_maps=(arcs,),
+    )
+
+
+def _without_idle_states(graph: Graph) -> Graph:
+    """Leaves out states whose only way on is an arc that neither reads nor writes: such as rows of arcs that
+    wrote the labels of an arc before they were pushed. Their energies go to the arcs that lead to them."""
+    source, destination = graph.source, graph.destination.copy()
+    silent = (graph.input_labels == EPSILON) & (graph.output_labels == EPSILON)
+    ends = (as_array(graph.initial) != np.inf) | (as_array(graph.final) != np.inf)
+    idle = (np.bincount(source, minlength=graph.states) == 1) & ~ends
+    arcs = np.flatnonzero(silent & idle[source])
+    onwards = np.arange(graph.states, dtype=np.int32)
+    onwards[source[arcs]] = destination[arcs]
+    device = graph.energies.device
+    states = torch.from_numpy(source[arcs]).to(device)
+    cost = graph.energies.new_zeros(graph.states).index_add(
+        0, states, graph.energies[torch.from_numpy(arcs).to(device)]
+    )
+    # Each step goes twice as far; it ends because there is a way from every state to a final one.
+    while (onwards[onwards] != onwards).any():
+        cost = cost + select(cost, onwards)
+        onwards = onwards[onwards]
+    structure = Structure.of_valid(
+        source, onwards[destination], graph.input_labels, graph.output_labels, graph.states
+    )
+    return connect(
+        Graph(
+            structure,
+            graph.energies + select(cost, destination),
+            graph.initial,
+            graph.final,
+            attributes=graph.attributes,
+        )
     )
 
 
