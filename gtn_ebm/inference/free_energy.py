@@ -1,4 +1,4 @@
-"""Sums over all paths of an acyclic graph: the free energy, its derivatives the posteriors, and theirs."""
+"""Sums over all paths of a graph: the free energy, its derivatives the posteriors, and theirs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gtn_ebm.errors import GraphError
+from gtn_ebm.distance import check_beta, shortest_distance, weights
+from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.inference.least_energy import minimum_energy
 from gtn_ebm.kernels import lattice
+from gtn_ebm.kernels import structure as structure_kernels
 from gtn_ebm.parallel import parallel_map
 
 
@@ -23,7 +25,7 @@ class Posteriors(NamedTuple):
     """Probabilities, within [0, 1], under p(path) ∝ exp(−β E(path)); all 0 in a graph without a path.
 
     Attributes:
-        arcs: that a path uses the arc, [A].
+        arcs: that a path uses the arc, [A]; on a cycle how often it is expected to, which may exceed 1.
         initial: that it starts in the state, [S].
         final: that it ends in the state, [S].
     """
@@ -39,8 +41,8 @@ class _Sums:
     def __init__(self, structure: Structure, beta: float, energies: Tensor, initial: Tensor, final: Tensor):
         self.structure, self.beta = structure, beta
         self.shape = structure.topological_order, *structure.outgoing
-        self.ends = *_weights(initial, beta), *_weights(final, beta)
-        self.weights = _weights(energies, beta, structure.out_order)
+        self.ends = *weights(initial, beta), *weights(final, beta)
+        self.weights = weights(energies, beta, structure.out_order)
         self.alpha = np.empty((structure.states, 2))
         self.total, self.total_digit = lattice.forward(*self.shape, *self.weights, *self.ends, self.alpha)
 
@@ -97,25 +99,6 @@ class _Sums:
 
 def _chosen(values: NDArray[Any], order: NDArray[np.uint32] | None) -> NDArray[Any]:
     return values if order is None else values[order]
-
-
-def _weights(
-    energies: Tensor, beta: float, order: NDArray[np.uint32] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """exp(−βE) of the energies in this order, as the kernels carry it."""
-    value, digit, unusable = lattice.weights(_chosen(as_array(energies), order), beta)
-    if unusable:
-        raise GraphError(_unusable(energies, beta))
-    return value, digit
-
-
-def _unusable(energies: Tensor, beta: float) -> str:
-    limit = lattice.LARGEST_EXPONENT / (lattice.LOG2_E * beta)
-    place = int((~(energies.detach().abs() < limit) & (energies != torch.inf)).nonzero()[0])
-    return (
-        f"energy {place} of {len(energies)} is {float(energies[place])}: "
-        f"energies must be +inf or smaller in size than {limit:.3g} at β = {beta:g}, and not NaN"
-    )
 
 
 class _FreeEnergies(torch.autograd.Function):
@@ -208,11 +191,45 @@ def _parts(graphs: Sequence[Graph]) -> list[Tensor]:
     return [part for graph in graphs for part in (graph.energies, graph.initial, graph.final)]
 
 
-def _check_beta(beta: float | Tensor) -> None:
-    if isinstance(beta, Tensor):
-        raise GraphError("β must be a number, not a tensor; for a learned temperature scale the energies")
-    if not beta > 0.0:
-        raise GraphError(f"β must be positive, not {beta}")
+def _on_cycles(graph: Graph, beta: float) -> Tensor:
+    """F of a graph with cycles: those that lie on no path are left out first, and may diverge."""
+    structure = graph.structure
+    energies, initial, final = (part.double() for part in (graph.energies, graph.initial, graph.final))
+    for part in (graph.energies, graph.initial, graph.final):
+        weights(part, beta)  # raises where one is unusable, even if no path uses it
+    is_arc, is_first, is_last = (as_array(part) < np.inf for part in (energies, initial, final))
+    present = _subset(structure, np.flatnonzero(is_arc))
+    source, destination = present.source.view(np.uint32), present.destination.view(np.uint32)
+    after = structure_kernels.reachable(destination, *present.out_index, is_first)
+    before = structure_kernels.reachable(source, *present.in_index, is_last)
+    kept = np.flatnonzero(is_arc)[after[source] & before[destination]]
+    first = torch.from_numpy(np.flatnonzero(is_first & before)).to(energies.device)
+    if not len(first):
+        return torch.cat([energies[:0], initial[:0], final[:0]]).sum() + torch.inf
+    useful = Graph(_subset(structure, kept), energies[torch.from_numpy(kept)], initial, final)
+    onwards = shortest_distance(useful, beta, "to")
+    return torch.logsumexp(-beta * (initial[first] + onwards[first]), 0) / -beta
+
+
+def _subset(structure: Structure, arcs: NDArray[np.int64]) -> Structure:
+    """The same states with these arcs only."""
+    columns = structure.source, structure.destination, structure.input_labels, structure.output_labels
+    return Structure.of_valid(*(column[arcs] for column in columns), structure.states)
+
+
+def _expected_uses(graph: Graph, beta: float) -> Posteriors:
+    """The posteriors of a graph with cycles: the gradient of its free energy."""
+    parts = graph.energies, graph.initial, graph.final
+    differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    with torch.enable_grad():
+        # Each its own tensor, as initial and final energies may be one.
+        own = [
+            part.view_as(part) if part.requires_grad else part.detach().clone().requires_grad_()
+            for part in parts
+        ]
+        free = _on_cycles(graph.with_energies(*own), beta)
+        uses = torch.autograd.grad(free, own, create_graph=differentiable)
+    return Posteriors(*(use if differentiable else use.detach() for use in uses))
 
 
 def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
@@ -220,24 +237,27 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
 
     β = ∞ gives the minimum energy. +inf where there is no path (with a gradient of 0). The derivative in an
     arc's energy is the arc's posterior; first and second derivatives flow through torch. The sums are carried
-    in float64, scaled so that they neither underflow nor overflow, whatever the dtype of the energies.
+    in float64, scaled so that they neither underflow nor overflow, whatever the dtype of the energies. An
+    acyclic graph takes one pass forward and one back; cycles are summed in closed form, at the cost of
+    ``distance.shortest_distance``.
 
     Args:
-        graphs: one acyclic graph, or a list of them.
+        graphs: one graph, or a list of them.
         beta: inverse temperature, > 0.
 
     Returns:
         A scalar, or for a list of B graphs a tensor [B], in the dtype of the energies.
 
     Raises:
-        CycleError: a graph with a cycle; the message names a state on it.
+        CycleError: the sum over a graph's paths diverges; the message names a state on a cycle at fault, and
+            its energy.
         GraphError: β ≤ 0, or an energy that is NaN, −inf or too large to add up.
 
     >>> from gtn_ebm import Structure
     >>> free_energy(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 1.0])))  # 1 − log 2
     tensor(0.3069)
     """
-    _check_beta(beta)
+    check_beta(beta)
     if math.isinf(beta):
         return minimum_energy(graphs)
     if isinstance(graphs, Graph):
@@ -248,8 +268,18 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     # Posteriors are the gradient; without one they are not worked out.
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
     structures = [graph.structure for graph in graphs]
-    result: Tensor = _FreeEnergies.apply(structures, beta, differentiable, *parts)
+    try:
+        result: Tensor = _FreeEnergies.apply(structures, beta, differentiable, *parts)
+    except CycleError:
+        result = _with_cycles(graphs, beta)
     return result.to(parts[0])
+
+
+def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:
+    """F of each of the graphs, [B], some of which have cycles."""
+    acyclic = iter(free_energy([graph for graph in graphs if graph.structure.is_acyclic], beta))
+    each = [next(acyclic) if graph.structure.is_acyclic else _on_cycles(graph, beta) for graph in graphs]
+    return torch.stack([energy.double() for energy in each])
 
 
 @overload
@@ -259,15 +289,22 @@ def posteriors(graphs: Sequence[Graph], beta: float = 1.0) -> list[Posteriors]: 
 def posteriors(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Posteriors | list[Posteriors]:
     """The probability of every arc, initial and final state under p(path) ∝ exp(−β E(path)).
 
-    Differentiable once. Args and errors as of ``free_energy``; β must be finite.
+    Differentiable once; on cycles, where it is the expected number of uses, as often as wanted. Args and
+    errors as of ``free_energy``; β must be finite.
     """
-    _check_beta(beta)
+    check_beta(beta)
     if math.isinf(beta):
         raise GraphError("posteriors need a finite β; for β = ∞ use best_path")
     if isinstance(graphs, Graph):
         return posteriors([graphs], beta)[0]
     if not graphs:
         return []
-    structures = [graph.structure for graph in graphs]
-    result = _PosteriorsOfGraphs.apply(structures, beta, *_parts(graphs))
+    structures, parts = [graph.structure for graph in graphs], _parts(graphs)
+    try:
+        result = _PosteriorsOfGraphs.apply(structures, beta, *parts)
+    except CycleError:
+        acyclic = iter(posteriors([graph for graph in graphs if graph.structure.is_acyclic], beta))
+        return [
+            next(acyclic) if graph.structure.is_acyclic else _expected_uses(graph, beta) for graph in graphs
+        ]
     return [Posteriors(*of_graph) for of_graph in _by_graph(result)]
