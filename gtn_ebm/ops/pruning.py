@@ -36,8 +36,8 @@ def prune(graph: Graph, threshold: float | None = None, max_states: int | None =
             through another state, for as long as all the states of it are few enough. No limit where omitted.
 
     Returns:
-        A connected graph; states and arcs keep their order. Where not even the best path is short enough, it
-        is empty.
+        A connected graph; states and arcs keep their order. It is empty where not even the best path is short
+        enough, of several as good as each other the one that is come upon first.
 
     Raises:
         CycleError: a cycle of negative energy lies on a path; the message names a state on it.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.openfst import to_openfst
 from gtn_ebm import CycleError, Graph, GraphError, Structure, best_path, connect
+from gtn_ebm.inference.best_paths import best_paths
 from gtn_ebm.ops.pruning import prune
 from tests.enumeration import graphs, language, requiring_grad, same_language, walks
 
@@ -42,8 +43,10 @@ def test_keeps_so_many_states_and_the_best_path_first(graph, most, threshold):
         assert pruned.states == 0
     elif pruned.states:
         assert float(best_path(pruned).energy) == float(best.energy)
-    elif len(best.arcs) < most:
-        pytest.fail("there was room for the best path")
+    else:
+        # Any of the paths that are as good as the best may be the one that was too long.
+        equals = [path for path in best_paths(graph, 100) if path.energy <= best.energy + 1e-9]
+        assert any(len(path.arcs) >= most for path in equals)
 
 
 @settings(max_examples=100, deadline=None)
