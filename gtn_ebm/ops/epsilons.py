@@ -47,7 +47,8 @@ def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
 
     Source: Mohri, "Generic epsilon-removal and input epsilon-normalization algorithms for weighted
     transducers" (2002). Time and memory grow with the sizes of the epsilon closures of the states that stay
-    and the arcs that leave them. Differentiable in every energy.
+    and the arcs that leave them; n states on epsilon cycles together cost up to n³ operations, fewer where
+    the arcs between them are few. Differentiable in every energy.
 
     >>> from gtn_ebm import EPSILON
     >>> graph = Graph(Structure([0, 1, 0], [1, 2, 2], [EPSILON, 5, 7]), torch.tensor([1.0, 2.0, 0.5]))
