@@ -30,6 +30,7 @@ END = EPSILON = EMPTY = NO_HEAD = -1
 SUBSETS, ENTRIES, STRINGS, MOVES, GROUPS, TERMS, EXPANDED = 0, 1, 2, 3, 4, 5, 6
 # Rows of ``room``: ways by label; those of one move; what sorting them and taking strings apart needs.
 BY_LABEL, CHOSEN, SPARE, LETTERS = 0, 1, 2, 3
+MOST_SWEEPS = 10_000
 
 Array = Any
 
@@ -76,7 +77,7 @@ WAY = np.dtype(
 )
 
 
-@njit(inline="always")
+@_helper
 def _mixed(hashed, value):
     hashed = (hashed ^ np.int64(value)) * np.int64(-7046029254386353131)
     return hashed ^ ((hashed >> np.int64(29)) & np.int64(0x7FFFFFFFF))
@@ -138,7 +139,7 @@ def _without_prefix(strings, table, counts, string, prefix, letters):
     return rest
 
 
-@njit(inline="always")
+@_helper
 def _added(least, total, value, beta):
     """Takes a value into F_β = least − log(total) / β; ∞ and 0 to begin with."""
     if beta == np.inf:
@@ -148,7 +149,7 @@ def _added(least, total, value, beta):
     return value, 1.0 + (total * np.exp(-beta * (least - value)) if total > 0.0 else 0.0)
 
 
-@njit(inline="always")
+@_helper
 def _free(least, total, beta):
     return least if beta == np.inf or total == 1.0 else least - np.log(total) / beta
 
@@ -182,7 +183,8 @@ def _sort(ways, order, spare, count):
     while run < count:
         for start in range(0, count, 2 * run):
             middle, stop = min(start + run, count), min(start + 2 * run, count)
-            spare[start:middle] = order[start:middle]
+            for place in range(start, middle):
+                spare[place] = order[place]
             one, other, place = start, middle, start
             while one < middle:
                 if other < stop and ways[order[other]].key < ways[spare[one]].key:
@@ -214,9 +216,9 @@ def _keep_best(ways, room, count, weights, entries, beta):
         way = room[CHOSEN, place]
         ways[way].key = (np.int64(ways[way].state) << 32) | np.int64(ways[way].string)
     _sort(ways, room[CHOSEN], room[SPARE], count)
-    kept = 0
-    kept_before, state_before, least = 0, np.int64(-2), np.inf
-    start = 0
+    kept = kept_before = np.int64(0)
+    state_before, least = np.int64(-2), np.inf
+    start = np.int64(0)
     while start < count:
         key = ways[room[CHOSEN, start]].key
         stop = start + 1
@@ -240,7 +242,7 @@ def _add_groups(ways, room, count, weights, entries, groups, terms, counts, outp
     whether ``outputs`` forbids that two keys are of the same state."""
     least, total, forbidden = np.inf, 0.0, False
     state_before = np.int64(-2)
-    start = 0
+    start = np.int64(0)
     while start < count:
         key = ways[room[CHOSEN, start]].key
         stop = start + 1
@@ -265,7 +267,7 @@ def _add_groups(ways, room, count, weights, entries, groups, terms, counts, outp
     return _free(least, total, beta), forbidden
 
 
-@njit(inline="always")
+@_helper
 def _steps(residual, delta):
     return np.int64(np.floor(residual / delta + 0.5))
 
@@ -328,7 +330,7 @@ def _move(automaton, found, tables, counts, ways, room, start, stop, head, optio
     subsets, entries, strings, moves, groups, terms = found
     outputs, beta, delta = options
     states = np.int64(len(automaton.offsets) - 1)
-    count = 0
+    count = np.int64(0)
     for place in range(start, stop):
         way = room[BY_LABEL, place]
         state = np.int64(ways[way].state)
@@ -361,7 +363,7 @@ def _move(automaton, found, tables, counts, ways, room, start, stop, head, optio
 def _collect(automaton, subsets, entries, strings, string_table, counts, ways, room):
     """The ways on from the subset to be expanded, ordered by label; returns their number."""
     subset = counts[EXPANDED]
-    count = 0
+    count = np.int64(0)
     if subset == 0:
         for state in automaton.initial:
             ways[count].entry, ways[count].string, ways[count].state = 0, 0, state
@@ -408,7 +410,7 @@ def _expand_ways(automaton, found, tables, counts, ways, room, with_heads, optio
     count = _collect(automaton, subsets, entries, strings, tables[1], counts, ways, room)
     head = np.int64(subsets[counts[EXPANDED]].head)
     allowed = True
-    start = stop = 0
+    start = stop = np.int64(0)
     for place in range(count):
         if place == stop:
             start = stop
@@ -428,7 +430,7 @@ def _expand_final(automaton, subsets, entries, moves, groups, terms, counts, way
     subset = counts[EXPANDED]
     outputs, beta, _ = options
     first_final = len(automaton.arcs) + len(automaton.is_final)
-    count = 0
+    count = np.int64(0)
     for entry in range(subsets[subset].first_entry, subsets[subset + 1].first_entry):
         state = entries[entry].state
         if state >= 0 and automaton.is_final[state]:
@@ -576,19 +578,19 @@ def only_terms(found, counts):
 
 
 @_helper
-def _shares(energies, beta, shares):
-    """exp(−β E) / Σ exp(−β E); at β = ∞ all of it is the first least one's."""
-    least = energies.min()
-    if beta == np.inf:
-        best = energies.argmin()
-        shares[:] = 0.0
-        shares[best] = 1.0
-        return
-    total = 0.0
-    for k in range(len(energies)):
-        shares[k] = np.exp(-beta * (energies[k] - least))
+def _shares(energies, first, last, beta, shares):
+    """exp(−β E) / Σ exp(−β E) of the energies from first to last; at β = ∞ all of it is the first least's."""
+    best = first
+    for k in range(first, last):
+        best = k if energies[k] < energies[best] else best
+    least, total = energies[best], 0.0
+    for k in range(first, last):
+        if beta == np.inf:
+            shares[k] = 1.0 if k == best else 0.0
+        else:
+            shares[k] = np.exp(-beta * (energies[k] - least))
         total += shares[k]
-    for k in range(len(energies)):
+    for k in range(first, last):
         shares[k] /= total
 
 
@@ -597,14 +599,102 @@ def pulls(found, counts, to_end, beta):
     """How much of what follows on a subset goes on from each of its entries, given the states' distances to
     the end."""
     subsets, entries = found[:2]
-    result = np.zeros(counts[ENTRIES])
+    energies = np.zeros(counts[ENTRIES])
+    for entry in range(1, len(energies)):
+        energies[entry] = entries[entry].residual + to_end[entries[entry].state]
     for subset in range(1, counts[SUBSETS]):
-        first, last = subsets[subset].first_entry, subsets[subset + 1].first_entry
-        energies = entries[first:last].residual.copy()
-        for k in range(len(energies)):
-            energies[k] += to_end[entries[first + k].state]
-        _shares(energies, beta, result[first:last])
-    return result
+        _shares(energies, subsets[subset].first_entry, subsets[subset + 1].first_entry, beta, energies)
+    return energies
+
+
+@_helper
+def _term_shares(weights, found, counts, beta):
+    """How much each term makes of its group."""
+    entries, groups, terms = found[1], found[4], found[5]
+    values = np.zeros(counts[TERMS])
+    for term in range(counts[TERMS]):
+        values[term] = entries[terms[term].entry].residual + weights[terms[term].weight]
+    for group in range(counts[GROUPS]):
+        _shares(values, groups[group].first_term, groups[group + 1].first_term, beta, values)
+    return values
+
+
+@_helper
+def _add_pull_of(move, share, found, of_terms, before, pull):
+    """Adds to the pull of the entries that a move leaves what it hands on of that of those it leads to, which
+    is the one before where the move is a loop."""
+    subsets, _, _, moves, groups, terms = found
+    target, first = moves[move].target, moves[move].first_group
+    for group in range(first, moves[move + 1].first_group):
+        through = share
+        if target != END:
+            entry = subsets[target].first_entry + group - first
+            through *= before[entry] if target == moves[move].source else pull[entry]
+        for term in range(groups[group].first_term, groups[group + 1].first_term):
+            pull[terms[term].entry] += through * of_terms[term]
+
+
+@njit(nogil=True, cache=True)
+def pulls_of_heads(weights, found, counts, to_end, beta):
+    """The same in disambiguation, where some of what follows on an entry is left to other subsets; given the
+    subsets' distances to the end.
+
+    The pull of an entry is the mean, over the moves from its subset, of that of the entries it takes part in.
+    One sweep back is enough where all moves lead to later subsets; around cycles the sweeps converge.
+    """
+    subsets, _, _, moves, _, _ = found
+    of_terms = _term_shares(weights, found, counts, beta)
+    shares = np.zeros(counts[MOVES])
+    for move in range(counts[MOVES]):
+        target = moves[move].target
+        shares[move] = moves[move].energy + (0.0 if target == END else to_end[target - 1])
+    pull, before = np.zeros(counts[ENTRIES]), np.ones(counts[ENTRIES])
+    change = np.inf
+    for sweep in range(MOST_SWEEPS):
+        if change < 1e-12:
+            break
+        change = 0.0
+        stop = counts[MOVES]
+        for place in range(1, counts[SUBSETS]):
+            subset = counts[SUBSETS] - place
+            start = stop
+            while moves[start - 1].source == subset:
+                start -= 1
+            first, last = subsets[subset].first_entry, subsets[subset + 1].first_entry
+            for entry in range(first, last):
+                before[entry], pull[entry] = pull[entry], 0.0
+            if to_end[subset - 1] < np.inf:
+                if sweep == 0:
+                    _shares(shares, start, stop, beta, shares)
+                for move in range(start, stop):
+                    _add_pull_of(move, shares[move], found, of_terms, before, pull)
+            for entry in range(first, last):
+                change = max(change, abs(pull[entry] - before[entry]))
+            stop = start
+    return pull
+
+
+@_helper
+def _along_groups(found, move, pull, along_move, along, beta, result):
+    """The derivative in the values of the groups of a move, given those in the energy of the move and in the
+    residuals of the subset that it leads to, if it is the move that made it."""
+    subsets, _, _, moves, groups, _ = found
+    first, last = moves[move].first_group, moves[move + 1].first_group
+    target = moves[move].target
+    if target == END:
+        result[first] = along_move
+        return
+    entry = subsets[target].first_entry - first
+    if subsets[target].made_by != move:
+        for group in range(first, last):
+            result[group] = along_move * pull[entry + group]
+        return
+    _shares(groups["value"], first, last, beta, result)
+    rest = along_move
+    for group in range(first, last):
+        rest -= along[entry + group]
+    for group in range(first, last):
+        result[group] = along[entry + group] + result[group] * rest
 
 
 @njit(nogil=True, cache=True)
@@ -614,9 +704,10 @@ def backward(weights, found, counts, beta, pull, along_moves):
     A subset's residuals are those of the move that made it. Another move m that leads to it has, up to first
     order, the energy Σ_k pull_k (v_k(m) − residual_k), so that what it has otherwise is made good on average.
     """
-    subsets, entries, _, moves, groups, terms = found
-    result = np.zeros(len(weights))
-    along = np.zeros(counts[ENTRIES])
+    subsets, _, _, moves, groups, terms = found
+    of_terms = _term_shares(weights, found, counts, beta)
+    result, along = np.zeros(len(weights)), np.zeros(counts[ENTRIES])
+    along_group = np.zeros(counts[GROUPS])
     for move in range(counts[MOVES]):
         target = moves[move].target
         if target != END and subsets[target].made_by != move:
@@ -624,27 +715,9 @@ def backward(weights, found, counts, beta, pull, along_moves):
                 along[entry] -= along_moves[move] * pull[entry]
     for place in range(counts[MOVES]):
         move = counts[MOVES] - 1 - place
-        target = moves[move].target
-        first_group, last_group = moves[move].first_group, moves[move + 1].first_group
-        along_groups = np.full(last_group - first_group, along_moves[move])
-        if target != END:
-            first, last = subsets[target].first_entry, subsets[target + 1].first_entry
-            if subsets[target].made_by == move:
-                shares = np.empty(last - first)
-                _shares(groups[first_group:last_group].value, beta, shares)
-                rest = along_moves[move] - along[first:last].sum()
-                along_groups[:] = along[first:last] + shares * rest
-            else:
-                along_groups[:] = along_moves[move] * pull[first:last]
-        for group in range(first_group, last_group):
-            first_term, last_term = groups[group].first_term, groups[group + 1].first_term
-            energies = np.empty(last_term - first_term)
-            for k in range(len(energies)):
-                energies[k] = entries[terms[first_term + k].entry].residual
-                energies[k] += weights[terms[first_term + k].weight]
-            _shares(energies, beta, energies)
-            for k in range(len(energies)):
-                part = along_groups[group - first_group] * energies[k]
-                along[terms[first_term + k].entry] += part
-                result[terms[first_term + k].weight] += part
+        _along_groups(found, move, pull, along_moves[move], along, beta, along_group)
+        for group in range(moves[move].first_group, moves[move + 1].first_group):
+            for term in range(groups[group].first_term, groups[group + 1].first_term):
+                along[terms[term].entry] += along_group[group] * of_terms[term]
+                result[terms[term].weight] += along_group[group] * of_terms[term]
     return result

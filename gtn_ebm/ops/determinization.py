@@ -57,8 +57,8 @@ def determinize(
         same β is exactly that of the graph's own. The derivative of a single path's energy is, too, unless
         residuals coincide that depend on the energies in different ways, so that two paths go on from one
         state although a change of energies would part them: there it is right on average over what
-        follows. Where the sum over all paths diverges, there is no such average and only the first of those
-        paths is counted.
+        follows. Where the sum over all paths diverges, there is no such average, and the residuals stand in
+        for what follows.
 
     Raises:
         GraphError: more states than ``max_states``; an input with several outputs where "single" is asked
@@ -110,7 +110,9 @@ def subset_construction(
     options = _OUTPUTS[outputs], float(beta), float(delta)
     found, counts = _search(automaton, shared is not None, most, options)
     tape = Tape(automaton.weights, found, counts, float(beta))
-    pull = _pulls(whole, tape) if weights.requires_grad and torch.is_grad_enabled() else None
+    pull = (
+        _pulls(whole, tape, shared is not None) if weights.requires_grad and torch.is_grad_enabled() else None
+    )
     return _as_graph(whole, order, tape, _Energies.apply(tape, pull, weights))
 
 
@@ -211,12 +213,27 @@ def _table(records: NDArray[Any], count: int) -> NDArray[np.int32]:
     return table
 
 
-def _pulls(graph: Graph, tape: Tape) -> NDArray[np.float64]:
+def _pulls(graph: Graph, tape: Tape, with_heads: bool) -> NDArray[np.float64]:
+    """How much of what follows on a subset goes on from each of its entries."""
     try:
+        if with_heads:
+            to_end = shortest_distance(_graph_of_moves(tape), tape.beta, "to")
+            return kernels.pulls_of_heads(tape.weights, tape.found, tape.counts, as_array(to_end), tape.beta)
         to_end = shortest_distance(graph.detach(), tape.beta, "to")
     except CycleError:
         to_end = torch.zeros(graph.states)
     return kernels.pulls(tape.found, tape.counts, as_array(to_end.double()), tape.beta)
+
+
+def _graph_of_moves(tape: Tape) -> Graph:
+    """The subsets after the start and the moves between them, dead ones too, without labels."""
+    moves, states = tape.found[3][: tape.counts[kernels.MOVES]], int(tape.counts[kernels.SUBSETS]) - 1
+    final = np.full(states, np.inf)
+    ends = moves[moves["target"] == kernels.END]
+    final[ends["source"] - 1] = ends["energy"]
+    inner = moves[(moves["source"] > 0) & (moves["target"] != kernels.END)]
+    structure = Structure(inner["source"] - 1, inner["target"] - 1, np.zeros(len(inner), int), states=states)
+    return Graph(structure, torch.tensor(inner["energy"]), [], torch.from_numpy(final))
 
 
 class _Energies(torch.autograd.Function):

@@ -31,9 +31,7 @@ def disambiguate(
         beta, delta, max_states: as of ``determinize``.
 
     Returns:
-        A graph with ``arc_maps``, attributes and derivatives as ``determinize`` gives them; but where paths
-        that different energies would part go on from one state, the derivative of the free energy is not
-        exact.
+        A graph with ``arc_maps``, attributes and derivatives as ``determinize`` gives them.
 
     Raises:
         GraphError: as ``determinize``, with outputs="single".

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.openfst import to_openfst
 from gtn_ebm import Graph, GraphError, Structure, compose, connect, free_energy
+from gtn_ebm.distance import shortest_distance
 from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.disambiguation import disambiguate
 from tests.enumeration import FINITE_ENERGIES, graphs, language, log_sum, walks
@@ -131,6 +132,32 @@ def test_gradient_of_the_free_energy_is_the_graphs_own(graph, beta):
     found = torch.autograd.grad(free_energy(disambiguate(same, beta), beta), given_parts)
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    graphs(acceptor=True, energies=st.sampled_from([0.0, 1.0]), most_states=7, most_arcs=14).map(visible),
+    st.sampled_from([0.5, 1.0]),
+)
+def test_gradient_is_right_where_residuals_coincide(graph, beta):
+    assume(walks(graph))
+    given_parts = [p.detach().clone().requires_grad_() for p in (graph.energies, graph.initial, graph.final)]
+    same = graph.with_energies(*given_parts)
+    wanted = torch.autograd.grad(free_energy(same, beta), given_parts[0])
+    found = torch.autograd.grad(free_energy(disambiguate(same, beta), beta), given_parts[0])
+    assert torch.allclose(found[0], wanted[0], atol=1e-6)
+
+
+def test_gradient_on_a_cycle():
+    # Both ways round read the same and cost the same, so that they go on from one state.
+    structure = Structure([0, 1, 2, 1, 2, 0], [1, 0, 0, 3, 3, 2], [0, 1, 1, 2, 2, 0])
+    energies = torch.tensor([1.0, 0.5, 0.5, 0.25, 0.25, 1.0], dtype=torch.float64, requires_grad=True)
+    graph = Graph(structure, energies)
+    wanted = torch.autograd.grad(shortest_distance(graph)[-1], energies)
+    result = disambiguate(graph)
+    assert not ambiguous(result)
+    total = (shortest_distance(result) + result.final)[torch.isfinite(result.final)].sum()
+    assert torch.allclose(torch.autograd.grad(total, energies)[0], wanted[0], atol=1e-9)
 
 
 def test_arcs_keep_attributes():
