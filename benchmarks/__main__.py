@@ -2,19 +2,25 @@
 
 import typer
 
-from benchmarks import compose, free_energy
+from benchmarks import best_paths, compose, free_energy, lexicon
 
 app = typer.Typer(add_completion=False, help=__doc__)
-app.command("compose")(compose.main)
-app.command("free-energy")(free_energy.main)
+BENCHMARKS = {
+    "compose": compose.main,
+    "free-energy": free_energy.main,
+    "best-paths": best_paths.main,
+    "lexicon": lexicon.main,
+}
+for name, main in BENCHMARKS.items():
+    app.command(name)(main)
 
 
 @app.callback(invoke_without_command=True)
 def every(context: typer.Context) -> None:
     """Runs every benchmark with its defaults where none is named."""
     if context.invoked_subcommand is None:
-        compose.main()
-        free_energy.main()
+        for main in BENCHMARKS.values():
+            main()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Composition beside OpenFst (pynini), in one process and on one thread.
+"""Composition beside OpenFst (pynini) and rustfst, in one process and on one thread.
 
 Layered pairs have five arcs from each state to the next layer; cyclic pairs have five from each state to
 anywhere, with labels as frequent as Zipf's law has them. The batch is a step of training: 16 interpretation
-graphs, each composed with a small grammar. Times do not count what both can keep: OpenFst's arcs are sorted
-beforehand, our indices are made. What OpenFst leaves out is counted: the arc maps, through which gradients
+graphs, each composed with a small grammar. Times do not count what all can keep: the others' arcs are sorted
+beforehand, our indices are made. What the others leave out is counted: the arc maps, through which gradients
 flow to both operands.
 """
 
@@ -19,6 +19,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.openfst import to_openfst
+from benchmarks.rust import to_rustfst
 from benchmarks.timing import Contestants, Row, compare, show
 from gtn_ebm import EPSILON, Graph, Structure, compose
 
@@ -79,11 +80,15 @@ def pair(
     rng = np.random.default_rng(0)
     first, second = make(rng, arcs, epsilons), make(rng, arcs, epsilons)
     theirs = to_openfst(first, "log").arcsort("olabel"), to_openfst(second, "log").arcsort("ilabel")
+    in_rust = [to_rustfst(graph) for graph in (first, second)]
+    for fst, by_input in zip(in_rust, (False, True), strict=True):
+        fst.tr_sort(by_input)
     result = compose(first, second)
     name = f"{make.__name__}{', epsilons' if epsilons else ''}: {first.arcs:,} ∘ {second.arcs:,}"
     contestants: Contestants = {
         "gtn_ebm": partial(compose, first, second),
         "pynini": partial(pynini.compose, *theirs),
+        "rustfst": partial(in_rust[0].compose, in_rust[1]),
     }
     return compare(name, max(result.arcs, 1), contestants, runs)
 
@@ -116,7 +121,7 @@ def main(
     runs: Annotated[int, typer.Option(help="Runs of each contestant.")] = 5,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
 ) -> None:
-    """Composition beside OpenFst; times per arc are per arc of the result."""
+    """Composition beside OpenFst and rustfst; times per arc are per arc of the result."""
     torch.set_num_threads(1)
     rows = batch(runs)
     for make, sizes in ((layered, arcs), (cyclic, cyclic_arcs)):

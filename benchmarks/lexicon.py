@@ -1,4 +1,5 @@
-"""A letter lexicon: determinize, minimize and remove epsilons beside OpenFst (pynini), in one process.
+"""A letter lexicon: determinize, minimize and remove epsilons beside OpenFst (pynini) and rustfst, in one
+process.
 
 The lexicon reads the letters of a word and writes the word, each word on a path of its own; the words are
 made up of syllables, so that they share beginnings and ends as real ones do. All is done in the tropical
@@ -18,11 +19,9 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.openfst import to_openfst
+from benchmarks.rust import to_rustfst
 from benchmarks.timing import Contestants, Row, compare, show
-from gtn_ebm import EPSILON, Graph, Structure, Symbols
-from gtn_ebm.ops.determinization import determinize
-from gtn_ebm.ops.epsilons import remove_epsilons
-from gtn_ebm.ops.minimization import minimize
+from gtn_ebm import EPSILON, Graph, Structure, Symbols, determinize, minimize, remove_epsilons
 
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
@@ -85,16 +84,31 @@ def in_turn(words: int, runs: int) -> list[Row]:
     """Each operation on the lexicon that it is for; times per arc are per arc of what it is given."""
     with_epsilons, without = letter_lexicon(words, True), letter_lexicon(words, False)
     tree = determinize(without, inf)
-    given = {
-        "remove epsilons": (with_epsilons, partial(remove_epsilons, with_epsilons, inf), pynini.rmepsilon),
-        "determinize": (without, partial(determinize, without, inf), pynini.determinize),
-        "minimize": (tree, partial(minimize, tree, inf), lambda fst: fst.copy().minimize()),
+    # rustfst's removal of epsilons gives back nothing, so it has no place here.
+    removing: Contestants = {
+        "gtn_ebm": partial(remove_epsilons, with_epsilons, inf),
+        "pynini": partial(pynini.rmepsilon, to_openfst(with_epsilons, "standard")),
     }
-    rows = []
-    for name, (graph, ours, theirs) in given.items():
-        contestants: Contestants = {"gtn_ebm": ours, "pynini": partial(theirs, to_openfst(graph, "standard"))}
-        rows += compare(f"{name}: {graph.states:,} states", graph.arcs, contestants, runs)
-    return rows
+    determinizing: Contestants = {
+        "gtn_ebm": partial(determinize, without, inf),
+        "pynini": partial(pynini.determinize, to_openfst(without, "standard")),
+        "rustfst": to_rustfst(without).determinize,
+    }
+    their_tree, tree_in_rust = to_openfst(tree, "standard"), to_rustfst(tree)
+    minimizing: Contestants = {
+        "gtn_ebm": partial(minimize, tree, inf),
+        "pynini": lambda: their_tree.copy().minimize(),
+        "rustfst": lambda: tree_in_rust.copy().minimize(),
+    }
+    return [
+        row
+        for name, graph, contestants in (
+            ("remove epsilons", with_epsilons, removing),
+            ("determinize", without, determinizing),
+            ("minimize", tree, minimizing),
+        )
+        for row in compare(f"{name}: {graph.states:,} states", graph.arcs, contestants, runs)
+    ]
 
 
 def main(
@@ -102,7 +116,7 @@ def main(
     runs: Annotated[int, typer.Option(help="Runs of each contestant.")] = 5,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
 ) -> None:
-    """Operations on a letter lexicon beside OpenFst."""
+    """Operations on a letter lexicon beside OpenFst and rustfst."""
     torch.set_num_threads(1)
     show(f"Letter lexicon of {words:,} words", in_turn(words, runs), json)
 

@@ -12,17 +12,17 @@ LIBRARY = "gtn_ebm"
 ROOM_OF = {  # modules that share a room; any other module or package of the library is a room of its own
     "errors": "graph",
     "parallel": "graph",
-    "semiring": "graph",
     "symbols": "graph",
 }
-BELOW_TRANSFORMERS = {"graph", "kernels", "distance", "ops", "inference", "dense", "losses"}
+BELOW_TRANSFORMERS = {"graph", "kernels", "distance", "semiring", "ops", "inference", "dense", "losses"}
 BELOW_COMPAT = BELOW_TRANSFORMERS | {"transformers", "io", "draw"}
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "graph": {"kernels"},
     "distance": {"graph", "kernels"},
-    "ops": {"graph", "distance", "kernels"},
-    "inference": {"graph", "distance", "ops", "kernels"},
+    "semiring": {"graph", "distance", "kernels"},
+    "ops": {"graph", "distance", "semiring", "kernels"},
+    "inference": {"graph", "distance", "semiring", "ops", "kernels"},
     "dense": {"graph", "distance", "inference", "kernels"},
     "losses": {"graph", "inference", "dense"},
     "transformers": BELOW_TRANSFORMERS,

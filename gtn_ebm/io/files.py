@@ -27,8 +27,14 @@ def read_whole(file: File) -> tuple[bytes, str]:
 
 
 def write_beside(path: FileName, write: Callable[[Path], object]) -> None:
-    """Lets ``write`` make a file beside ``path``, then renames it; OSError where that is impossible."""
-    path = Path(path)
+    """Lets ``write`` make a file beside ``path``, then renames it; OSError where that is impossible.
+
+    A link is followed. What is there already and is no file, such as a pipe or a device, is written to.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        write(path)
+        return
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(beside)
