@@ -8,7 +8,6 @@ import math
 import struct
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
@@ -109,13 +108,7 @@ class Files:
     def _put(self, content: str | bytes, is_binary: bool) -> None:
         name = self._options.output
         if name != "-":
-            # A file beside takes the place of a regular one only: /dev/null stays what it is.
-            path = Path(name)
-            if path.exists() and not path.is_file():
-                with path.open("wb") as device:
-                    write_whole(device, content)
-            else:
-                write_whole(name, content)
+            write_whole(name, content)
             return
         if is_binary and sys.stdout.isatty():
             raise GraphError("a binary file is not for a terminal; give -o FILE, or --to text")
