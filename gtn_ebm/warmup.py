@@ -4,26 +4,79 @@ from __future__ import annotations
 
 import torch
 
+from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.inference import best_path, free_energy, posteriors
-from gtn_ebm.ops import closure, compose, connect, topological_sort
+from gtn_ebm.inference import best_path, best_paths, equivalent, free_energy, posteriors, random_paths
+from gtn_ebm.ops import (
+    Encoder,
+    closure,
+    complement,
+    compose,
+    connect,
+    determinize,
+    difference,
+    disambiguate,
+    encode,
+    epsilon_normalize,
+    minimize,
+    project,
+    prune,
+    push,
+    push_labels,
+    remove_epsilons,
+    synchronize,
+    topological_sort,
+)
+
+DTYPES = (torch.float32, torch.float64)
 
 
-def warmup(dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)) -> None:
-    """Compiles every kernel for energies of these dtypes, or loads it from numba's cache on disk.
+def warmup(dtypes: tuple[torch.dtype, ...] = DTYPES) -> None:
+    """Compiles the kernels for energies of these dtypes, or loads them from numba's cache on disk.
 
-    Kernels are compiled when first called, which takes a second or two each, and kept in the folder that
+    Kernels are compiled when first called, which takes a second or more each, and kept in the folder that
     numba's NUMBA_CACHE_DIR names, else in ``__pycache__`` beside the code. Call this where the first answer
     must not wait: at the start of a service, or when building a container image.
     """
     for dtype in dtypes:
-        # Arcs neither in the order of their states nor of their labels, then a cycle, then arcs in order.
-        structure = Structure([1, 0, 0], [2, 2, 1], [0, 1, 0])
+        # Arcs neither in the order of their states nor of their labels.
+        structure = Structure([1, 0, 0], [2, 2, 1], [0, 1, 0], [1, -1, 0])
         graph = Graph(structure, torch.zeros(3, dtype=dtype, requires_grad=True))
-        energy = free_energy(compose(connect(graph), graph))
-        (gradient,) = torch.autograd.grad(energy, graph.energies, create_graph=True)
-        gradient.sum().backward()
-        posteriors(graph.detach())
-        best_path(graph)
-        compose(closure(graph), graph)
-        compose(topological_sort(graph), graph)
+        _warm_sums_and_paths(graph)
+        _warm_operations(graph)
+
+
+def _warm_sums_and_paths(graph: Graph) -> None:
+    plain = graph.detach()
+    cyclic = closure(plain.with_energies(plain.energies + 2))  # on which sums converge
+    energy = free_energy(compose(connect(graph), project(graph, "input")))
+    (gradient,) = torch.autograd.grad(energy, graph.energies, create_graph=True)
+    gradient.sum().backward()
+    for one in (plain, cyclic):
+        posteriors(one)
+        best_path(one)
+        best_paths(one, 2)
+        best_paths(one, 2, unique=True)
+        random_paths(one, 1)
+        shortest_distance(one)
+        all_pairs_distance(one)
+        compose(one, project(one, "input"))
+    compose(topological_sort(plain), project(plain, "input"))
+
+
+def _warm_operations(graph: Graph) -> None:
+    acceptor = project(graph, "input")
+    for beta in (1.0, torch.inf):
+        single = determinize(acceptor, beta)
+        minimize(single, beta).energies.sum().backward()
+        remove_epsilons(graph, beta).energies.sum().backward()
+        push(graph, beta=beta).energies.sum().backward()
+        epsilon_normalize(graph, "input", beta)
+        disambiguate(acceptor, beta)
+        equivalent(acceptor.detach(), single.detach(), beta)
+    complement(acceptor)
+    difference(acceptor, acceptor)
+    prune(graph, 1.0, 2)
+    push_labels(graph)
+    synchronize(graph)
+    encode(graph.detach(), Encoder())

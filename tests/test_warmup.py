@@ -3,7 +3,25 @@ import pytest
 import torch
 from numba.core import event
 
-from gtn_ebm import Graph, Structure, best_path, compose, connect, free_energy, posteriors, topological_sort
+from gtn_ebm import (
+    Graph,
+    Structure,
+    best_path,
+    best_paths,
+    compose,
+    connect,
+    determinize,
+    equivalent,
+    free_energy,
+    minimize,
+    posteriors,
+    project,
+    push,
+    random_paths,
+    remove_epsilons,
+    shortest_distance,
+    topological_sort,
+)
 from gtn_ebm.warmup import warmup
 
 
@@ -38,4 +56,9 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         free_energy([composed, graph]).sum().backward()
         best_path([composed, graph])
         posteriors(graph)
+        best_paths(graph, 3)
+        random_paths(graph, 3)
+        shortest_distance(push(remove_epsilons(graph)))
+        minimize(determinize(project(graph, "input")))
+        equivalent(graph.detach(), graph.detach())
     assert compiled.names == []
