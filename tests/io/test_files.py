@@ -10,7 +10,7 @@ from gtn_ebm.io.files import write_beside, write_whole
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     write_whole(path, "before")
-    with pytest.raises(OSError, match="one.txt"):
+    with pytest.raises(OSError, match=r"one\.txt"):
         write_beside(path, _fails)
     assert path.read_text() == "before"
     write_whole(path, "after")
