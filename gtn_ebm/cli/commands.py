@@ -520,7 +520,7 @@ COMMANDS = {
         _of_sums(minimize, "delta"),
         A,
         "minimize words.fst",
-        (SEMIRING, _delta(1 / 1024)),
+        (SEMIRING, _delta(1e-6)),
     ),
     "push": Command(
         "Move energies, or output labels, towards the initial states.",

@@ -21,7 +21,7 @@ from gtn_ebm.ops.pushing import push, push_labels
 from gtn_ebm.symbols import EPSILON
 
 
-def minimize(graph: Graph, beta: float = 1.0, delta: float = 1 / 1024) -> Graph:
+def minimize(graph: Graph, beta: float = 1.0, delta: float = 1e-6) -> Graph:
     """The smallest deterministic graph with the same strings at the same energies.
 
     Labels (of a transducer) and energies are pushed to the initial state; then states are merged whose arcs
