@@ -213,8 +213,13 @@ def _on_cycles(graph: Graph, beta: float) -> Tensor:
 
 def _subset(structure: Structure, arcs: NDArray[np.int64]) -> Structure:
     """The same states with these arcs only."""
-    columns = structure.source, structure.destination, structure.input_labels, structure.output_labels
-    return Structure.of_valid(*(column[arcs] for column in columns), structure.states)
+    return Structure.of_valid(
+        structure.source[arcs],
+        structure.destination[arcs],
+        structure.input_labels[arcs],
+        structure.output_labels[arcs],
+        structure.states,
+    )
 
 
 def _expected_uses(graph: Graph, beta: float) -> Posteriors:
