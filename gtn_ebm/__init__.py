@@ -48,6 +48,7 @@ from gtn_ebm.ops import (
     topological_sort,
     union,
 )
+from gtn_ebm.semiring import Semiring
 from gtn_ebm.symbols import EPSILON, Symbols
 from gtn_ebm.warmup import warmup
 
@@ -67,6 +68,7 @@ __all__ = [
     "Path",
     "Posteriors",
     "Properties",
+    "Semiring",
     "Structure",
     "Symbols",
     "all_pairs_distance",
