@@ -27,6 +27,8 @@ def properties(graph: Graph) -> Properties:
     >>> found = properties(Graph(Structure([0, 0, 1], [1, 1, 1], [0, 1, 0], [0, 1, 1])))
     >>> found.acceptor, found.i_deterministic, found.cyclic, found.functional
     (False, True, True, True)
+    >>> str(properties(Graph.linear([0, 1]))).split(", ")[:3]
+    ['acceptor', 'i_deterministic', 'o_deterministic']
     """
     return Properties(graph)
 
@@ -42,6 +44,11 @@ class Properties:
     """
 
     graph: Graph
+
+    def __str__(self) -> str:
+        """The names of those that hold."""
+        asked = (name for name, value in vars(Properties).items() if isinstance(value, cached_property))
+        return ", ".join(name for name in asked if not name.startswith("_") and getattr(self, name))
 
     @cached_property
     def acceptor(self) -> bool:
