@@ -47,8 +47,9 @@ class Options(TypedDict, total=False):
     """What a drawing may show beyond the graph; all by keyword.
 
     Attributes:
-        best_path: colours the path of least energy, if there is one. Needs an acyclic graph.
-        posteriors: thickens arcs by their posterior at β = 1. Needs an acyclic graph.
+        best_path: colours the path of least energy, if there is one.
+        posteriors: thickens arcs by their posterior at β = 1, which round a cycle is how often a path is
+            expected to use the arc; once or more is the thickest.
         regions: the name of an arc attribute that holds a picture for each arc, or None for an arc without:
             grey arrays [h, w], uint8 0 … 255 or floating 0 … 1, large values being ink. They stand in the SVG
             itself; DOT source only leaves room for them.
@@ -71,7 +72,7 @@ def dot(graph: Graph, **options: Unpack[Options]) -> str:
     Raises:
         GraphError: more than ``max_arcs`` arcs or states; no attribute of the name ``regions``, or one that
             does not hold grey pictures; a label without a name in the graph's symbol table.
-        CycleError: a cyclic graph where an option needs an acyclic one.
+        CycleError: an option asks for a best path, or a sum over paths, that a cycle leaves without end.
 
     >>> "0 -> 1" in dot(Graph.linear([7]))
     True
@@ -113,13 +114,13 @@ def preview(graph: Graph) -> str:
 
 
 def most_probable(graph: Graph, arcs: int = 100) -> Graph:
-    """The part of an acyclic graph that has its arcs of greatest posterior, for drawing.
+    """The part of a graph that has its arcs of greatest posterior, for drawing.
 
     Of the ``arcs`` arcs of greatest posterior at β = 1 those are kept that lie on a whole path among them.
     The best path is always kept, even where it alone is longer. The energies are as they were.
 
     Raises:
-        CycleError: a graph with a cycle.
+        CycleError: a cycle for which there is no best path, or no sum over paths.
         GraphError: a graph without a path.
     """
     best = inference.best_path(graph)
@@ -127,7 +128,7 @@ def most_probable(graph: Graph, arcs: int = 100) -> Graph:
         raise GraphError("the graph has no path, so no part of it is the most probable one")
     probability = inference.posteriors(graph).arcs.detach().cpu().double()
     on_best = torch.from_numpy(best.arcs)
-    probability[on_best] = 2.0  # before all others
+    probability[on_best] = torch.inf  # before all others
     kept = torch.zeros(graph.arcs, dtype=torch.bool)
     kept[probability.argsort(descending=True, stable=True)[: max(arcs, len(on_best))]] = True
     return connect(

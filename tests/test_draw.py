@@ -131,13 +131,19 @@ def test_width_grows_with_the_posterior(diamond: Graph) -> None:
         assert width(drawn[title][0]) == pytest.approx(0.4 + 4 * value, abs=0.01)
 
 
-def test_cycle_is_drawn_unless_an_option_forbids_it() -> None:
-    graph = Graph(Structure([0], [0], [0]))
-    assert "0->0" in lines(draw.svg(graph))
+def test_cycle_is_drawn_unless_an_option_asks_for_a_sum_that_diverges() -> None:
+    free = Graph(Structure([0], [0], [0]))
+    for options in ({}, {"best_path": True}):
+        assert "0->0" in lines(draw.svg(free, **options))
     with pytest.raises(CycleError):
-        draw.svg(graph, best_path=True)
-    with pytest.raises(CycleError):
-        draw.svg(graph, posteriors=True)
+        draw.svg(free, posteriors=True)
+    often = free.with_energies(torch.tensor([0.1]))  # used 9.5 times, as is expected
+    always = Graph(Structure([0], [1], [0]))
+    assert posteriors(often).arcs > 9
+    widths = [
+        re.findall(r'stroke-width="([^"]+)"', draw.svg(one, posteriors=True)) for one in (often, always)
+    ]
+    assert max(map(float, widths[0])) == max(map(float, widths[1]))
 
 
 def pictures(svg: str) -> list[tuple[np.ndarray, ElementTree.Element, ElementTree.Element]]:
