@@ -77,7 +77,9 @@ class BackOffModel:
         for word in dropped:
             del self.energies[*history, word]
             self.back_off.pop((*history, word), None)
-        if dropped:
+        if len(dropped) == len(followers):
+            self.back_off.pop(history, None)
+        elif dropped:
             above = left + math.fsum(explicit[word] for word in dropped)
             below = left_below + math.fsum(lower[word] for word in dropped)
             self.back_off[history] = -math.log(above / below)

@@ -83,7 +83,7 @@ def to_gtn(graph: Graph) -> Any:
 
     Raises:
         ImportError: gtn is not installed.
-        GraphError: an energy that is NaN or −inf.
+        GraphError: as ``write_gtn``.
     """
     gtn = _peer("gtn")
     return _through_file(lambda file: write_gtn(graph, file), gtn.load)
@@ -120,10 +120,10 @@ def to_k2(graph: Graph) -> Any:
 
     Raises:
         ImportError: k2 is not installed.
-        GraphError: an energy that is NaN or −inf; a label of 2³¹ − 1.
+        GraphError: as ``write_k2_text``.
     """
     k2 = _peer("k2")
-    check_energies(graph)
+    check_energies(graph, torch.float32)
     arcs = to_arcs(graph)
     rows = torch.from_numpy(arcs.rows.copy())
     scores = arcs.scores.float()

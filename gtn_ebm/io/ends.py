@@ -22,15 +22,17 @@ def finite_states(ends: Tensor) -> NDArray[np.int32]:
     return np.flatnonzero(as_array(ends) < np.inf).astype(np.int32)
 
 
-def check_energies(graph: Graph) -> None:
-    """Raises GraphError where an energy is NaN or −inf, for which no format has a place."""
+def check_energies(graph: Graph, dtype: torch.dtype = torch.float64) -> None:
+    """Raises GraphError where an energy is NaN or −inf, for which no format has a place, or finite and too
+    large for ``dtype``, in which the format has energies."""
     for energies in (graph.energies, graph.initial, graph.final):
-        unusable = torch.isnan(energies) | (energies == -torch.inf)
-        if unusable.any():
-            place = int(unusable.nonzero()[0])
-            raise GraphError(
-                f"energy {place} of {len(energies)} is {energies[place]:g}: NaN and −inf cannot be written"
-            )
+        for unusable, why in (
+            (torch.isnan(energies) | (energies == -torch.inf), "NaN and −inf cannot be written"),
+            (torch.isfinite(energies) & torch.isinf(energies.to(dtype)), f"too large for {dtype}"),
+        ):
+            if unusable.any():
+                place = int(unusable.nonzero()[0])
+                raise GraphError(f"energy {place} of {len(energies)} is {energies[place]:g}: {why}")
 
 
 def check_states(states: int, named: int) -> None:

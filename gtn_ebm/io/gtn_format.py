@@ -102,7 +102,7 @@ def write_gtn(graph: Graph, path: File) -> None:
     node comes last, with an epsilon arc for each initial state; accept nodes likewise.
 
     Raises:
-        GraphError: an energy that is NaN or −inf.
+        GraphError: an energy that is NaN, −inf or finite and too large for float32.
         OSError: the folder cannot be written.
     """
     graph = _without_end_energies(graph)
@@ -199,7 +199,7 @@ def write_gtn_text(graph: Graph, path: File) -> None:
 
 
 def _without_end_energies(graph: Graph) -> Graph:
-    check_energies(graph)
+    check_energies(graph, torch.float32)
     if not _are_plain(graph.initial):
         graph, _ = single_initial(graph)
     if not _are_plain(graph.final):

@@ -102,10 +102,10 @@ def write_k2_text(graph: Graph, path: File) -> None:
     ``write_text``. Attributes and symbol tables are not written.
 
     Raises:
-        GraphError: an energy that is NaN or −inf; a label of 2³¹ − 1.
+        GraphError: an energy that is NaN, −inf or finite and too large for float32; a label of 2³¹ − 1.
         OSError: the folder cannot be written.
     """
-    check_energies(graph)
+    check_energies(graph, torch.float32)
     arcs = to_arcs(graph)
     rows = arcs.rows[:, :3] if graph.is_acceptor else arcs.rows
     texts = number_texts(arcs.scores)

@@ -118,7 +118,7 @@ def lexicon_graph(
     for pronunciation, number in zip(lexicon, numbers, strict=True):
         _add_word(build, between, after, pronunciation, number)
     if loop is not None:
-        build.arc(between, between, loop)
+        build.arc(between, between, loop, loop)
     return build.graph()
 
 

@@ -271,7 +271,7 @@ def write_openfst(graph: Graph, path: File, arc_type: str = "standard", fst_type
     for name, known in ((arc_type, _WEIGHTS), (fst_type, _VERSIONS)):
         if name not in known:
             raise GraphError(f"{name!r} is not one of {[*known]}")
-    check_energies(graph)
+    check_energies(graph, torch.float64 if arc_type == "log64" else torch.float32)
     graph, start = single_initial(graph)
     tables = [_encoded_table(labels, table) for labels, table in _sides(graph)]
     flags = sum(flag for flag, table in zip((1, 2), tables, strict=True) if table)
@@ -307,11 +307,11 @@ def _encoded_body(graph: Graph, arc_type: str, fst_type: str) -> list[bytes]:
     order = graph.structure.out_index.arcs
     offsets = graph.structure.out_index.offsets.astype(np.int64)
     states = np.zeros(graph.states, _state_dtype(arc_type, fst_type))
-    states["final"] = _weights(graph.final, arc_type)
+    states["final"] = as_array(graph.final)
     states["count"] = np.diff(offsets)
     arcs = np.zeros(graph.arcs, _arc_dtype(arc_type, padded=fst_type == "const"))
     arcs["input"], arcs["output"] = graph.input_labels[order] + 1, graph.output_labels[order] + 1
-    arcs["weight"] = _weights(graph.energies, arc_type)[order]
+    arcs["weight"] = as_array(graph.energies)[order]
     arcs["next"] = graph.destination[order]
     if fst_type == "const":
         states["first"] = offsets[:-1]
@@ -326,13 +326,3 @@ def _encoded_body(graph: Graph, arc_type: str, fst_type: str) -> list[bytes]:
     words = np.empty(len(of_arc), "<i4")
     words[of_arc], words[~of_arc] = arcs.view("<i4"), states.view("<i4")
     return [words.tobytes()]
-
-
-def _weights(energies: torch.Tensor, arc_type: str) -> NDArray[Any]:
-    values = as_array(energies)
-    with np.errstate(over="ignore"):
-        weights = values.astype(_WEIGHTS[arc_type])
-    is_lost = np.isinf(weights) != np.isinf(values)
-    if is_lost.any():
-        raise GraphError(f"the energy {values[is_lost][0]} is too large for {arc_type} arcs; use log64")
-    return weights

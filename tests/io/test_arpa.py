@@ -196,7 +196,9 @@ def test_pruning_drops_what_relative_entropy_says(seed: int) -> None:
 
 def test_pruning_keeps_the_beginnings_of_what_stays() -> None:
     small = read(threshold=1e9)
-    assert small.states == 2  # <s> and the empty history: all that is longer is gone
+    assert small.states == 1  # the empty history: all that is longer is gone
+    assert small.arcs == 3
+    assert small.final.tolist() == pytest.approx([1.2 * math.log(10)])
     assert read(threshold=1e-12).arcs == read().arcs
     with pytest.raises(GraphError, match="threshold is nan"):
         read(threshold=math.nan)

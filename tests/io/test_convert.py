@@ -29,7 +29,7 @@ def test_to_pynini_and_back(graph: Graph) -> None:
 
 def test_any_kind_of_openfst_graph_that_has_such_arcs() -> None:
     fst = pynini.accep("ab", weight=0.5)
-    for other in (fst, pywrapfst.VectorFst(fst), pywrapfst.convert(fst, "const")):
+    for other in (fst, pywrapfst.convert(fst, "vector"), pywrapfst.convert(fst, "const")):
         graph = from_pynini(other)
         assert graph.input_labels.tolist() == [ord("a") - 1, ord("b") - 1]
         assert graph.final.tolist() == [math.inf, math.inf, 0.5]

@@ -91,7 +91,7 @@ def test_silence_stands_between_words_and_at_the_ends() -> None:
 
 
 def test_loop_symbol_is_read_and_written_between_words() -> None:
-    graph = lexicon_graph([Pronunciation("a", ("ah",))], loop="#0")
+    graph = lexicon_graph([Pronunciation("ha", ("h", "ah"))], loop="#0")
     arc = int((graph.source == graph.destination).nonzero()[0][0])
     assert graph.input_symbols.name(int(graph.input_labels[arc])) == "#0"
     assert graph.output_symbols.name(int(graph.output_labels[arc])) == "#0"
