@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
+import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 try:
     import atheris
@@ -82,6 +84,71 @@ READERS: dict[str, tuple[Callable[[BinaryIO], object], Callable[[], list[bytes]]
 }
 
 
+_JSON_VALUES: list[Any] = [
+    *(None, True, 0, -1, 1, 2, 2**31 - 1, 2**31, 2**63, -(10**400), 1e39, -0.0, "", "a", "int64", "bool"),
+    *([], {}, [0], {"list": []}, {"float": "nan"}, {"float": []}, {"tuple": [1]}, {"dict": [["a", 1]]}),
+    *({"dict": [[[], 0]]}, {"tensor": [True, 1], "dtype": "int8", "shape": [1, 2]}),
+]
+
+
+_ARPA_COLUMNS = [
+    *b"-99 0 -0.0 99 1e9 -1e-9 -inf -0.01 <s> </s> <unk> a b".split(),
+    b"",
+    b"a b",
+    b"b a",
+    b"a b a",
+]
+
+
+def _mutated_json(data: bytes, most: int, seed: int) -> bytes:
+    """With other members and entries in it; bytes changed blindly seldom remain JSON."""
+    draw = random.Random(seed)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return atheris.Mutate(data, most)
+    for _ in range(draw.randint(1, 4)):
+        places = list(_places(content))
+        if not places or draw.random() < 0.2:
+            return atheris.Mutate(data, most)
+        container, key = draw.choice(places)
+        other, other_key = draw.choice(places)
+        container[key] = json.loads(json.dumps(draw.choice([draw.choice(_JSON_VALUES), other[other_key]])))
+        if draw.random() < 0.2:
+            del container[key]
+        elif isinstance(container, list) and draw.random() < 0.5:
+            container.append(container[key])
+    return json.dumps(content).encode()[:most]
+
+
+def _mutated_arpa(data: bytes, most: int, seed: int) -> bytes:
+    """With other columns and lines in it, and the right numbers of n-grams."""
+    draw = random.Random(seed)
+    lines = data.split(b"\n")
+    for _ in range(draw.randint(1, 4)):
+        if draw.random() < 0.2:
+            return atheris.Mutate(data, most)
+        place = draw.randrange(len(lines))
+        columns = lines[place].split(b"\t")
+        columns[draw.randrange(len(columns))] = draw.choice(_ARPA_COLUMNS)
+        lines[place : place + draw.randint(0, 1)] = [b"\t".join(columns)]
+    _, *sections = b"\n".join(lines).split(b"-grams:")
+    counts = [sum(b"\t" in line for line in section.split(b"\n")) for section in sections]
+    head = b"".join(b"ngram %d=%d\n" % (length, count) for length, count in enumerate(counts, start=1))
+    return (b"\\data\\\n" + head + b"\\1" + b"-grams:".join([b"", *sections]))[:most]
+
+
+def _places(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Each container inside with each of its keys."""
+    if isinstance(content, dict | list):
+        for key in content if isinstance(content, dict) else range(len(content)):
+            yield content, key
+            yield from _places(content[key])
+
+
+_MUTATORS = {"json": _mutated_json, "arpa": _mutated_arpa, "arpa_pruned": _mutated_arpa}
+
+
 def _fuzz(name: str, inputs: int, folder: Path) -> None:
     """Never returns: libFuzzer ends the process."""
     read, seeds = READERS[name]
@@ -101,7 +168,8 @@ def _fuzz(name: str, inputs: int, folder: Path) -> None:
         "-len_control=10",
     ]
     crashes = f"-artifact_prefix={folder / name}-"
-    atheris.Setup([sys.argv[0], *options, crashes, "-print_final_stats=1", str(corpus)], one_input)
+    arguments = [sys.argv[0], *options, crashes, "-print_final_stats=1", str(corpus)]
+    atheris.Setup(arguments, one_input, custom_mutator=_MUTATORS.get(name))
     atheris.Fuzz()
 
 

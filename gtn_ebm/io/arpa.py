@@ -57,7 +57,8 @@ def read_arpa(
         dtype: of the energies.
 
     Raises:
-        GraphFormatError: with file and line: a line of another form; a probability above 1; a word of a
+        GraphFormatError: with file and line: a line of another form; a probability above 1, or a back-off
+            weight above 10⁹⁹; a word of a
             longer n-gram without a unigram; an n-gram given twice; another number of n-grams than announced;
             no ``</s>``.
         GraphError: a threshold below 0.
@@ -146,8 +147,6 @@ class _Reader:
             raise GraphFormatError(f"the probability is above 1: its logarithm is {fields[0]}")
         if len(fields) == length + 2:
             weight = _energy(fields[-1])
-            if weight == -math.inf:
-                raise GraphFormatError(f"the back-off weight's logarithm is {fields[-1]}; it must be finite")
             if weight and length < self.order:
                 self._back_off[gram] = weight
 
@@ -165,6 +164,8 @@ class _Reader:
 
 def _energy(logarithm: str) -> float:
     value = real_number(logarithm, "a logarithm")
+    if value > -_LOG_ZERO:
+        raise GraphFormatError(f"the logarithm {logarithm} is above {-_LOG_ZERO:g}")
     return math.inf if value <= _LOG_ZERO else -value * math.log(10) + 0.0
 
 

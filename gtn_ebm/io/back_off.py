@@ -59,12 +59,12 @@ class BackOffModel:
     def _prune_followers(
         self, history: Gram, followers: list[int], extended: set[Gram], threshold: float
     ) -> None:
-        explicit = {word: math.exp(-self.energies[*history, word]) for word in followers}
-        lower = {word: math.exp(-self.energy(history[1:], word)) for word in followers}
+        explicit = {word: _probability(self.energies[*history, word]) for word in followers}
+        lower = {word: _probability(self.energy(history[1:], word)) for word in followers}
         left, left_below = 1 - math.fsum(explicit.values()), 1 - math.fsum(lower.values())
         if min(left, left_below) < _SMALLEST:
             return
-        weight = math.exp(-self._history_energy(history))
+        weight = _probability(self._history_energy(history))
         dropped = []
         for word, probability in explicit.items():
             if (*history, word) in extended or probability == 0 or lower[word] == 0:
@@ -72,7 +72,7 @@ class BackOffModel:
             renewed = math.log((left + probability) / (left_below + lower[word]))
             change = renewed - math.log(left / left_below)
             entropy = probability * (math.log(lower[word] / probability) + renewed) + left * change
-            if math.expm1(-weight * entropy) < threshold:
+            if -weight * entropy < math.log1p(threshold):
                 dropped.append(word)
         for word in dropped:
             del self.energies[*history, word]
@@ -92,3 +92,8 @@ class BackOffModel:
             else self.energy(history[:place], word)
             for place, word in enumerate(history)
         )
+
+
+def _probability(energy: float) -> float:
+    """At most 1, whatever the back-off weights of a file that is no model say."""
+    return math.exp(min(-energy, 0.0))

@@ -130,7 +130,8 @@ def test_impossible_words_and_other_details() -> None:
         ("\\2-grams:", "\\3-grams:", 15, "'\\\\2-grams:' should be"),
         ("\\3-grams:", "\\end\\", 21, "should be"),
         ("-0.5\ta\t-0.3", "0.5\ta\t-0.3", 9, "above 1"),
-        ("-0.5\ta\t-0.3", "-0.5\ta\tinf", 9, "must be finite"),
+        ("-0.5\ta\t-0.3", "-0.5\ta\tinf", 9, "above 99"),
+        ("-0.5\ta\t-0.3", "-0.5\ta\t1e307", 9, "above 99"),
         ("-0.5\ta\t-0.3", "-0.5\ta\t-0.3\t1", 9, "4 columns"),
         ("-0.5\ta\t-0.3", "nan\ta\t-0.3", 9, "not a logarithm"),
         ("-0.6\tb", "-0.6\ta", 10, "a second time"),
@@ -202,3 +203,10 @@ def test_pruning_keeps_the_beginnings_of_what_stays() -> None:
     assert read(threshold=1e-12).arcs == read().arcs
     with pytest.raises(GraphError, match="threshold is nan"):
         read(threshold=math.nan)
+
+
+def test_pruning_what_is_no_distribution() -> None:
+    # p(b | a) = 10⁹⁸·4 by its back-off weight: nothing can be said of the loss of the trigram.
+    text = ARPA.replace("ngram 2=4", "ngram 2=3").replace("-0.4\ta b\t-0.25\n", "")
+    text = text.replace("-0.5\ta\t-0.3", "-0.5\ta\t99")
+    assert read(text, threshold=1e9).states == 3  # the empty history, <s>, and <s> a, which begins it

@@ -21,7 +21,7 @@ def written(write, graph: Graph) -> bytes:
 
 
 @pytest.mark.parametrize(("read", "write"), FORMS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graph=graphs(dtype=torch.float32))
 def test_same_paths_after_a_round_trip(read, write, graph: Graph) -> None:
     again = read(io.BytesIO(written(write, graph)))
