@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -82,7 +83,7 @@ class Structure:
         if len(set(lengths.values())) > 1:
             raise GraphError(f"an arc needs one entry in each array, but their lengths are {lengths}")
         ends = [int(array.max()) for array in (self.source, self.destination) if len(array)]
-        self.states = 1 + max(ends, default=-1) if states is None else int(states)
+        self.states = 1 + max(ends, default=-1) if states is None else operator.index(states)
         if self.states < 0:
             raise GraphError(f"a graph cannot have {self.states} states")
         if max(ends, default=-1) >= self.states:
@@ -276,6 +277,11 @@ class Graph:
             return given
         energies = self.energies.new_full((states,), torch.inf, requires_grad=False)
         chosen = list(given)
+        if not all(isinstance(state, int | np.integer) for state in chosen):
+            raise GraphError(
+                f"{what} must name states by their numbers, or be a tensor of an energy for each; "
+                f"not {chosen!r:.80}"
+            )
         if any(not 0 <= state < states for state in chosen):
             raise GraphError(f"{what} names a state outside 0 … {states - 1}: {chosen}")
         energies[chosen] = 0.0

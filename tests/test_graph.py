@@ -196,3 +196,12 @@ def _arc_named(name: str) -> None:
 
 def test_an_empty_builder_makes_the_empty_graph():
     assert repr(GraphBuilder().graph()) == "Graph(0 states, 0 arcs, acceptor)"
+
+
+def test_energies_are_not_taken_for_states() -> None:
+    structure = Structure([0], [1], [0])
+    for ends in ([0.0, 1.0], [0.5], np.array([0.0, 1.0]), ["0"]):
+        with pytest.raises(GraphError, match="initial must name states"):
+            Graph(structure, initial=ends)
+    with pytest.raises(TypeError):
+        Structure([0], [1], [0], states=2.7)

@@ -155,7 +155,9 @@ def _leave_a_core() -> None:
 
 def _load(model: Path, grammar: Path | None) -> CheckReader:
     reader = CheckReader.load(model)
-    return reader if grammar is None else CheckReader(reader.network, Grammar.read(grammar), reader.threshold)
+    if grammar is not None:
+        reader.grammar = Grammar.read(grammar)
+    return reader
 
 
 def _line(image: Path, reading: Reading, as_json: bool) -> str:

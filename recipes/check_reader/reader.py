@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn import functional
 
 from gtn_ebm import DataError, Graph, Structure, best_paths, compose, free_energy, project
 from gtn_ebm.io.files import write_beside, write_whole
@@ -44,8 +45,8 @@ class Reading:
 
     Attributes:
         digits: the best answer; "" where the grammar has no path through what was drawn.
-        energy: of the answer, its free energy in both graphs, in nats; lower is better.
-        confidence: product of the answer's posteriors in both graphs, 0 to 1.
+        energy: of the answer, the sum of its free energies in both graphs, in nats; lower is better.
+        confidence: posterior of the answer among those compared, 0 to 1.
         accepted: whether the confidence reaches the model's threshold.
         segmentation: the candidate regions.
         interpretation: the interpretation graph, an arc for each region and class.
@@ -87,16 +88,21 @@ class CheckReader:
         network: energies of classes; it is put into evaluation mode.
         grammar: what amounts look like, and mean.
         threshold: the least confidence of an answer that is not rejected.
+        beta: inverse temperature of an answer's free energies, that of the loss the network was trained with:
+            1 sums over all segmentations and spellings of an answer, ∞ takes the best.
 
     >>> reader = CheckReader.load("out/model")              # doctest: +SKIP
     >>> str(reader.read("amount.png"))                      # doctest: +SKIP
     '12345'
     """
 
-    def __init__(self, network: RecognitionTransformer, grammar: Grammar, threshold: float):
+    def __init__(
+        self, network: RecognitionTransformer, grammar: Grammar, threshold: float, beta: float = 1.0
+    ):
         self.network = network.eval()
         self.grammar = grammar
         self.threshold = threshold
+        self.beta = beta
 
     def read(self, image: Image) -> Reading:
         """Reads one image.
@@ -131,18 +137,19 @@ class CheckReader:
         return [self._reading(*parts) for parts in zip(segmentations, evidence, amounts, strict=True)]
 
     def _reading(self, segmentation: Segmentation, evidence: Evidence, amount: Graph) -> Reading:
-        # In float64, for float32 cannot tell the confidences of sure answers from 1.
-        amount64, places64 = amount.to(torch.float64), evidence.places.to(torch.float64)
         answers = candidates(amount)
-        energies = answer_energies(amount64, places64, answers)
+        # In float64, for float32 cannot tell the confidences of sure answers from 1.
+        energies = answer_energies(
+            amount.to(torch.float64), evidence.places.to(torch.float64), answers, self.beta
+        )
         if not energies.isfinite().any():
             return Reading("", math.inf, 0.0, False, segmentation, *evidence, amount)
         best = int(energies.argmin())
-        energy = energies[best].item()
-        everything = (free_energy(amount64) + free_energy(places64)).item()
-        confidence = min(1.0, math.exp(everything - energy))
+        confidence = functional.softmin(energies, 0)[best].item()
         accepted = confidence >= self.threshold
-        return Reading(answers[best], energy, confidence, accepted, segmentation, *evidence, amount)
+        return Reading(
+            answers[best], energies[best].item(), confidence, accepted, segmentation, *evidence, amount
+        )
 
     def save(self, directory: str | Path) -> None:
         """Writes ``model.safetensors``, ``model.json`` and ``grammar.txt``, each whole or not at all.
@@ -158,6 +165,7 @@ class CheckReader:
             "channels": list(self.network.channels),
             "normalised": self.network.normalised,
             "threshold": self.threshold,
+            "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
         }
         write_whole(directory / "grammar.txt", self.grammar.text)
         weights = save({name: weight.contiguous() for name, weight in self.network.state_dict().items()})
@@ -173,12 +181,12 @@ class CheckReader:
             GraphFormatError: the grammar cannot be read.
         """
         directory = Path(directory)
-        channels, normalised, threshold = _description(directory / "model.json")
+        channels, normalised, threshold, beta = _description(directory / "model.json")
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
             network = RecognitionTransformer(CLASSES, channels, normalised)
         weights = _weights(directory / "model.safetensors", network)
         network.to_empty(device="cpu").load_state_dict(weights)
-        return cls(network, Grammar.read(directory / "grammar.txt"), threshold)
+        return cls(network, Grammar.read(directory / "grammar.txt"), threshold, beta)
 
 
 def candidates(amount: Graph) -> list[str]:
@@ -187,17 +195,17 @@ def candidates(amount: Graph) -> list[str]:
     return ["".join(map(DIGITS.name, labels)) for labels in found]
 
 
-def answer_energies(amount: Graph, places: Graph, answers: Sequence[str]) -> Tensor:
-    """The free energy of each answer, summed over its segmentations and spellings in ``amount``, and over its
-    spellings in ``places``, [N] in their dtype."""
+def answer_energies(amount: Graph, places: Graph, answers: Sequence[str], beta: float) -> Tensor:
+    """The free energy F_β of each answer over its segmentations and spellings in ``amount``, plus that over
+    its spellings in ``places``, [N] in their dtype."""
     selectors = [Graph.linear(DIGITS.labels(answer), input_symbols=DIGITS) for answer in answers]
     meant = compose(project(amount, "output"), [selector.to(amount.dtype) for selector in selectors])
     seen = compose(places, [spellings(answer).to(places.dtype) for answer in answers])
-    return free_energy(meant) + free_energy(seen)
+    return free_energy(meant, beta) + free_energy(seen, beta)
 
 
-def _description(path: Path) -> tuple[tuple[int, int, int], bool, float]:
-    """The channels, whether energies are normalised, and the threshold that a ``model.json`` gives."""
+def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
+    """The channels, whether energies are normalised, the threshold and β that a ``model.json`` gives."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the folder of a trained model, or train one")
     try:
@@ -220,7 +228,15 @@ def _description(path: Path) -> tuple[tuple[int, int, int], bool, float]:
         raise DataError(f"{path}: normalised is {normalised!r:.80}, neither true nor false")
     if not _is_number(threshold) or not 0 <= threshold <= math.nextafter(1, 2):
         raise DataError(f"{path}: the threshold is {threshold!r:.80}, not a number from 0 to 1")
-    return (channels[0], channels[1], channels[2]), normalised, float(threshold)
+    beta = description.get("beta", 0)
+    if beta is not None and not (_is_number(beta) and 0 < beta < math.inf):
+        raise DataError(f"{path}: beta is {beta!r:.80}, neither a positive number nor null, for infinity")
+    return (
+        (channels[0], channels[1], channels[2]),
+        normalised,
+        float(threshold),
+        math.inf if beta is None else float(beta),
+    )
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

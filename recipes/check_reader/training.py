@@ -286,7 +286,7 @@ class Training:
         parallel = self.processes.wrap(self.network)
         for epoch in range(len(self.metrics), self.epochs):
             self._epoch(epoch, parallel, progress)
-        reader = CheckReader(self.average, self.grammar, threshold=0.0)
+        reader = self._reader()
         if self.processes.first:
             reader.threshold = choose_threshold(*self._validate())
             reader.save(self.out)
@@ -373,9 +373,13 @@ class Training:
         rising = min(1.0, (self.step + 1) / WARM_UP_STEPS)
         return self.settings.rate * rising * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
 
+    def _reader(self) -> CheckReader:
+        """Reads with the averaged weights and rejects nothing."""
+        return CheckReader(self.average, self.grammar, 0.0, LOSSES[self.settings.loss].beta)
+
     def _validate(self) -> tuple[list[str], list[float], list[str]]:
         """Answers, confidences and truths of the validation images."""
-        reader = CheckReader(self.average, self.grammar, threshold=0.0)
+        reader = self._reader()
         truths = [labelled.digits for labelled in self.material.validation]
         readings = reader.read_all(labelled.image for labelled in self.material.validation)
         return [r.digits for r in readings], [r.confidence for r in readings], truths

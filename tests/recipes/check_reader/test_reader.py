@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from gtn_ebm import DataError, Graph, GraphFormatError, compose, free_energy
-from recipes.check_reader.displacement import BLANK, PLACES
+from gtn_ebm import DataError, Graph, GraphFormatError, compose, free_energy, minimum_energy
+from recipes.check_reader.displacement import BLANK, PLACES, spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.reader import BEST_PATHS, CheckReader
 from recipes.check_reader.recognition import RecognitionTransformer
@@ -35,13 +35,11 @@ def ctc_loss(places: Graph, digits: str) -> float:
     return torch.nn.functional.ctc_loss(scores, target, *lengths, BLANK, reduction="sum").item()
 
 
-class SeesSeven(torch.nn.Module):
-    """Sees a seven in every image, and is sure of it."""
+class SeesNothing(torch.nn.Module):
+    """All places look alike: tells no answer of one digit from another."""
 
     def forward(self, columns: torch.Tensor, segmentations: list[Segmentation]) -> list[torch.Tensor]:
-        energies = torch.full((columns.shape[1], len(PLACES)), torch.inf)
-        energies[:, PLACES.label("7")] = 0.0
-        return [energies] * len(segmentations)
+        return [torch.zeros(columns.shape[1], len(PLACES))] * len(segmentations)
 
 
 class TestReading:
@@ -70,12 +68,20 @@ class TestReading:
                 for answer in compared
             ]
         )
-        everything = free([energy for energy, _ in written])  # places are probabilities: all of them sum to 1
-
-        reading = reader.read_segmentations([found])[0]
-        assert reading.digits == compared[int(energies.argmin())]
-        assert reading.energy == pytest.approx(energies.min(), abs=1e-4)
-        assert reading.confidence == pytest.approx(math.exp(everything - energies.min()), abs=1e-5)
+        least = np.array(
+            [
+                min(energy for energy, meant in written if meant == answer)
+                + minimum_energy(compose(evidence.places, spellings(answer))).item()
+                for answer in compared
+            ]
+        )
+        for beta, of_answers in ((1.0, energies), (math.inf, least)):
+            other = CheckReader(reader.network, reader.grammar, 0.0, beta)
+            reading = other.read_segmentations([found])[0]
+            assert reading.digits == compared[int(of_answers.argmin())]
+            assert reading.energy == pytest.approx(of_answers.min(), abs=1e-4)
+            weights = np.exp(of_answers.min() - of_answers)
+            assert reading.confidence == pytest.approx(1 / weights.sum(), abs=1e-5)
 
     def test_does_not_depend_on_the_batch(self, reader: CheckReader, twelve: list[SyntheticAmount]) -> None:
         images = [amount.image for amount in twelve]
@@ -123,7 +129,7 @@ class TestReading:
         found = reader.segment(twelve[0].image)
         of_one = found.arcs.max(axis=1) <= 1
         found = replace(found, arcs=found.arcs[of_one], boxes=found.boxes[of_one])
-        reader.network.displacement = SeesSeven()
+        reader.network.displacement = SeesNothing()
         torch.nn.init.zeros_(reader.network.energies.weight)
         bias = torch.nn.init.constant_(reader.network.energies.bias, 50.0)
         doubts = []
@@ -203,6 +209,9 @@ class TestSavedModel:
             ({"channels": [1024, 1024, 1024]}, "safetensors"),
             ({"normalised": None}, "normalised"),
             ({"normalised": 1}, "normalised"),
+            ({"beta": 0}, "beta"),
+            ({"beta": "1"}, "beta"),
+            ({"beta": math.inf}, "beta"),
             ({"threshold": None}, "threshold"),
             ({"threshold": "0.5"}, "threshold"),
             ({"threshold": True}, "threshold"),
