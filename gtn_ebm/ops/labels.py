@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Literal
 
@@ -82,7 +83,7 @@ def _renamed(
         changed = [EPSILON if label == EPSILON else new.label(symbols.name(label)) for label in used.tolist()]
         symbols = new
     else:
-        changed = [new.get(label, label) for label in used.tolist()]
+        changed = [operator.index(new.get(label, label)) for label in used.tolist()]
     wrong = next((label for label in changed if not EPSILON <= label <= np.iinfo(np.int32).max), None)
     if wrong is not None:
         raise GraphError(f"{side} label {wrong} is outside {EPSILON} … 2³¹ − 1")

@@ -89,3 +89,8 @@ def test_labels_that_cannot_be_changed_are_refused():
         relabel(graph, Symbols("b"))
     with pytest.raises(GraphError, match="no input symbols"):
         relabel(Graph.linear([0]), Symbols("b"))
+
+
+def test_a_label_is_a_whole_number() -> None:
+    with pytest.raises(TypeError):
+        relabel(Graph.linear([0]), {0: 1.5})  # type: ignore[dict-item]
