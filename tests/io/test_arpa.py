@@ -210,3 +210,9 @@ def test_pruning_what_is_no_distribution() -> None:
     text = ARPA.replace("ngram 2=4", "ngram 2=3").replace("-0.4\ta b\t-0.25\n", "")
     text = text.replace("-0.5\ta\t-0.3", "-0.5\ta\t99")
     assert read(text, threshold=1e9).states == 3  # the empty history, <s>, and <s> a, which begins it
+    # p(x | y) = e⁹⁹⁸: as a share of histories it counts as 1.
+    unigrams = {(word,): 1.5 for word in range(3)}
+    energies = unigrams | {(0, 1): 1.0, (1, 0, 1): 0.5}
+    model = BackOffModel(["x", "y", "</s>"], 3, energies, {(1,): -1000.0}, start=None, end=2)
+    model.prune(1e9)
+    assert model.energies == unigrams
