@@ -52,6 +52,7 @@ def relabel(
     Raises:
         GraphError: a new label below −1 or from 2³¹ up; a new table where the graph has none for that side,
             or without a name that an arc uses.
+        TypeError: a new label is no whole number.
 
     O(arcs + labels).
 
