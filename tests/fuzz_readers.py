@@ -5,8 +5,8 @@
 
 A reader must return or raise GraphFormatError. On anything else, and where the memory of the process passes a
 limit, this ends with the trace and leaves the input in the folder it names. Each reader runs in a process of
-its own, from seeds that our writers make, with as many of the inputs as all others. JSON and ARPA files are also
-changed within their form, which few blind changes leave whole.
+its own, from seeds that our writers make, with as many of the inputs as all others. JSON and ARPA files are
+changed within their form, too, which few blind changes leave whole.
 """
 
 from __future__ import annotations
