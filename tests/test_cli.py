@@ -1,6 +1,7 @@
 """The command gtn-ebm: what it says, what it writes, how it fails, and that pipes go through OpenFst."""
 
 import io
+import math
 import os
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from typing import NamedTuple
 
 import pynini
 import pytest
+import torch
 
 from gtn_ebm import Graph, cli
 from gtn_ebm.cli.commands import COMMANDS
-from gtn_ebm.io import read_openfst
+from gtn_ebm.io import read_openfst, write_openfst
 
 LETTERS = "<eps> 0\na 1\nb 2\nc 3\n"
 WORDS = "0 1 a a 0.5\n0 2 a a 1.5\n1 3 b b 0.25\n2 3 b b\n3\n2 0.75\n"
@@ -191,6 +193,32 @@ def test_codes_replacements_and_labels(run: Run) -> None:
     assert run("relabel", "--relabel_ipairs", "pairs.txt", stdin=call).graph.input_labels.tolist() == [3]
     Path("pairs.txt").write_text("9 x\n")
     assert "pairs.txt, line 1" in run("relabel", "--relabel_ipairs", "pairs.txt", stdin=call).error
+
+
+@pytest.mark.parametrize("options", [(), ("--encode_weights",)], ids=["labels", "energies"])
+def test_absent_arcs_are_encoded(run: Run, options: tuple[str, ...]) -> None:
+    graph = run("compile", stdin=b"0 1 1 2 inf\n0 1 1 2 0.5\n1\n").output
+    coded = run("encode", "-", "book", *options, stdin=graph)
+    assert (coded.code, coded.error) == (0, "")
+    assert run("decode", "-", "book", stdin=coded.output).graph.energies.tolist() == [math.inf, 0.5]
+
+
+def test_codes_differ_in_double_precision(run: Run) -> None:
+    energies = [1.0, 1.0 + 1e-12, 2.0]
+    graph = Graph.linear([0, 0, 0], energies=torch.tensor(energies, dtype=torch.float64))
+    file = io.BytesIO()
+    write_openfst(graph, file, "log64")
+    coded = run("encode", "-", "book", "--encode_weights", stdin=file.getvalue())
+    assert run("decode", "-", "book", stdin=coded.output).graph.energies.tolist() == energies
+
+
+def test_a_book_of_the_same_code_twice_is_refused(run: Run) -> None:
+    book = run("compile", stdin=b"0 1 1 2\n0 1 1 2\n")
+    Path("book").write_bytes(book.output)
+    coded = run("encode", "words.fst", "other")
+    refused = run("decode", "-", "book", stdin=coded.output)
+    assert refused.code == 2
+    assert "book: two codes" in refused.error
 
 
 @pytest.mark.parametrize("name", ["text", "gtn", "gtn-text", "k2", "json"])

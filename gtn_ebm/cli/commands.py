@@ -290,23 +290,27 @@ def _pairs(data: bytes, name: str) -> dict[int, int]:
 def _encode(files: Files, options: argparse.Namespace) -> Graph:
     graph = files.graph(options.a)
     encoded = encode(graph, Encoder(energies=options.encode_weights))
-    # The code book is a graph, too: an arc for each code, in order.
+    # The code book is a graph, too: an arc for each code, in order, with the energy that the code stands for,
+    # in double precision, since codes may differ in it alone; 0 where energies are not encoded.
     _, first = np.unique(encoded.input_labels, return_index=True)
     ends = np.zeros(len(first), np.int32)
+    energies = graph.energies.detach()[torch.from_numpy(first)]
     book = Graph(
         Structure(ends, ends + 1, graph.input_labels[first], graph.output_labels[first], states=2),
-        graph.energies.detach()[torch.from_numpy(first)] * options.encode_weights,
+        energies if options.encode_weights else torch.zeros_like(energies),
         input_symbols=graph.input_symbols,
         output_symbols=graph.output_symbols,
     )
-    formats.write_openfst(book, options.codex)
+    formats.write_openfst(book, options.codex, arc_type="log64")
     return encoded
 
 
 def _decode(files: Files, options: argparse.Namespace) -> Graph:
     graph, book = files.graph(options.a), formats.read_openfst(files.file(options.codex))
-    encoder = Encoder(energies=bool((book.energies != 0).any()))
+    encoder = Encoder(energies=True)
     encode(book, encoder)
+    if len(encoder) < book.arcs:
+        raise GraphFormatError(f"{options.codex}: two codes mean the same; write the book again by encode")
     return decode(graph, encoder)
 
 
@@ -604,7 +608,6 @@ COMMANDS = {
         "Make an acceptor whose labels stand for input and output label (and energy).",
         _encode,
         (
-            *A[:0],
             Option("a", metavar="A", help="a graph, or -"),
             Option("codex", metavar="CODEX", help="where to write what labels mean"),
         ),
