@@ -22,7 +22,9 @@ from gtn_ebm.parallel import parallel_map
 
 
 class Posteriors(NamedTuple):
-    """Probabilities, within [0, 1], under p(path) ∝ exp(−β E(path)); all 0 in a graph without a path.
+    """Probabilities under p(path) ∝ exp(−β E(path)); all 0 in a graph without a path.
+
+    Within [0, 1], but for arcs on cycles.
 
     Attributes:
         arcs: that a path uses the arc, [A]; on a cycle how often it is expected to, which may exceed 1.
@@ -226,10 +228,12 @@ def _expected_uses(graph: Graph, beta: float) -> Posteriors:
     """The posteriors of a graph with cycles: the gradient of its free energy."""
     parts = graph.energies, graph.initial, graph.final
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
-    with torch.enable_grad():
-        # Each its own tensor, as initial and final energies may be one.
+    with torch.inference_mode(False), torch.enable_grad():
+        # Each its own tensor, as initial and final energies may be one; a copy is of no inference mode.
         own = [
-            part.view_as(part) if part.requires_grad else part.detach().clone().requires_grad_()
+            part.view_as(part)
+            if differentiable and part.requires_grad
+            else part.detach().clone().requires_grad_()
             for part in parts
         ]
         free = _on_cycles(graph.with_energies(*own), beta)

@@ -216,6 +216,16 @@ def test_cycles_on_no_path_do_not_count():
     assert posteriors(graph).arcs.tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
+def test_posteriors_on_cycles_in_inference_mode():
+    structure = Structure([0, 0], [0, 1], [0, 1])
+    expected = posteriors(Graph(structure, torch.tensor([1.0, 0.0])))
+    leaf = torch.tensor([1.0, 0.0], requires_grad=True)
+    with torch.inference_mode():
+        for energies in (torch.tensor([1.0, 0.0]), leaf):
+            for one, other in zip(posteriors(Graph(structure, energies)), expected, strict=True):
+                torch.testing.assert_close(one, other)
+
+
 def test_sums_that_diverge_are_refused_with_a_state_and_the_energy():
     # 0 → 1 → 2 ⇄ 3 → 4: states 2 and 3 lie on the cycle, 4 only behind it.
     graph = Graph(Structure([0, 1, 2, 3, 3], [1, 2, 3, 2, 4], [0] * 5))
