@@ -463,7 +463,8 @@ class GraphBuilder:
         energy: float = 0.0,
         **attributes: Any,
     ) -> None:
-        """Adds an arc; the output label is the input label where omitted. EPSILON (−1) stands for no symbol.
+        """Adds an arc; the output label is the input label, or that of its name, where omitted. EPSILON (−1)
+        stands for no symbol.
 
         Raises:
             GraphError: a state not yet added, or a name without a symbol table that has it.
@@ -472,7 +473,7 @@ class GraphBuilder:
             if not 0 <= state < len(self._initial):
                 raise GraphError(f"state {state} of the arc {source} → {destination} has not been added")
         read = self._label(input_label, self._input_symbols)
-        written = read if output_label is None else self._label(output_label, self._output_symbols)
+        written = self._label(input_label if output_label is None else output_label, self._output_symbols)
         self._arcs.append((source, destination, read, written, energy))
         self._attributes.append(attributes)
 

@@ -205,3 +205,10 @@ def test_energies_are_not_taken_for_states() -> None:
             Graph(structure, initial=ends)
     with pytest.raises(TypeError):
         Structure([0], [1], [0], states=2.7)
+
+
+def test_a_name_is_looked_up_in_the_table_of_its_side() -> None:
+    build = GraphBuilder(input_symbols=Symbols("ab"), output_symbols=Symbols("ba"))
+    build.arc(build.state(), build.state(), "b")
+    assert build.graph().input_labels.tolist() == [1]
+    assert build.graph().output_labels.tolist() == [0]
