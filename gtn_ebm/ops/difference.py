@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Structure, as_array
+from gtn_ebm.graph import Graph, Structure, _integers, as_array
 from gtn_ebm.kernels import difference as kernels
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, select
 from gtn_ebm.ops.connection import connect
@@ -80,7 +80,7 @@ def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
         A graph with up to (states + 1) · labels arcs, which stem from none (−1 in ``arc_maps``).
 
     Raises:
-        GraphError: a transducer, or a label below 0.
+        GraphError: a transducer, or a label that is not an integer from 0 to 2³¹ − 1.
 
     >>> no_zero = complement(Graph.linear([0]), labels=[0, 1])
     >>> no_zero
@@ -88,7 +88,7 @@ def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
     """
     reader = _deterministic(graph)
     own = graph.input_labels[graph.input_labels != EPSILON]
-    alphabet = np.unique(own if labels is None else np.fromiter(labels, np.int64)).astype(np.int32)
+    alphabet = np.unique(own if labels is None else _integers(list(labels), "labels"))
     if len(alphabet) and alphabet[0] < 0:
         raise GraphError(f"a string is made of labels ≥ 0, not {alphabet[0]}")
     lost = reader.states

@@ -201,6 +201,10 @@ def test_transducers_cannot_be_taken_away(operation):
 def test_bad_input_is_refused():
     with pytest.raises(GraphError, match="labels ≥ 0, not -1"):
         complement(Graph.linear([0]), labels=[-1, 0])
+    with pytest.raises(GraphError, match="labels has a value outside"):
+        complement(Graph.linear([0]), labels=[2**32 + 3])
+    with pytest.raises(GraphError, match=r"labels must be .* integers"):
+        complement(Graph.linear([0]), labels=[1.5])
     with pytest.raises(GraphError, match="output symbols are not"):
         difference(
             Graph.linear([0], input_symbols=Symbols("a")), Graph.linear([0], input_symbols=Symbols("b"))
