@@ -89,11 +89,12 @@ def closure(graph: Graph, lower: int = 0, upper: int | None = None) -> Graph:
     final = initial.clone()
     initial[between[0]] = 0.0
     final[between[lower:]] = 0.0
-    added = np.full(len(new.source), -1, np.int32)
-    stems = np.concatenate([np.tile(np.arange(graph.arcs, dtype=np.int32), copies), added])
+    energies = torch.cat([graph.energies.repeat(copies), new.energies])
+    stems = np.full(len(energies), -1, np.int32)
+    stems[: copies * graph.arcs] = np.tile(np.arange(graph.arcs, dtype=np.int32), copies)
     return Graph(
         _side_by_side((graph,) * copies, new, states=len(initial)),
-        torch.cat([graph.energies.repeat(copies), new.energies]),
+        energies,
         initial,
         final,
         attributes=carry_attributes((graph,), (stems,)),
@@ -104,33 +105,48 @@ def closure(graph: Graph, lower: int = 0, upper: int | None = None) -> Graph:
 
 
 class _NewArcs:
-    """Epsilon arcs that a construction adds, each with the energy of an initial or final state."""
+    """Epsilon arcs that a construction adds, each with the energy of an initial or final state. They are
+    gathered in parts, which are joined when asked for.
+    """
 
     def __init__(self, like: Tensor):
-        self.source = self.destination = np.zeros(0, np.int64)
-        self.energies = like.new_zeros(0)
+        self._sources = [np.zeros(0, np.int64)]
+        self._destinations = [np.zeros(0, np.int64)]
+        self._energies = [like.new_zeros(0)]
+
+    @property
+    def source(self) -> NDArray[np.int64]:
+        return np.concatenate(self._sources)
+
+    @property
+    def destination(self) -> NDArray[np.int64]:
+        return np.concatenate(self._destinations)
+
+    @property
+    def energies(self) -> Tensor:
+        return torch.cat(self._energies)
 
     def enter(self, joint: int, offset: int, initial: Tensor) -> None:
         """From ``joint`` to each initial state of a graph whose states are moved on by ``offset``."""
         states = self._add(initial) + offset
-        self.source = np.concatenate([self.source, np.full_like(states, joint)])
-        self.destination = np.concatenate([self.destination, states])
+        self._sources.append(np.full_like(states, joint))
+        self._destinations.append(states)
 
     def leave(self, joint: int, offset: int, final: Tensor) -> None:
         """From each final state of such a graph to ``joint``."""
         states = self._add(final) + offset
-        self.source = np.concatenate([self.source, states])
-        self.destination = np.concatenate([self.destination, np.full_like(states, joint)])
+        self._sources.append(states)
+        self._destinations.append(np.full_like(states, joint))
 
     def link(self, source: int, destination: int) -> None:
         """One of energy 0."""
-        self.source = np.append(self.source, source)
-        self.destination = np.append(self.destination, destination)
-        self.energies = torch.cat([self.energies, self.energies.new_zeros(1)])
+        self._sources.append(np.array([source]))
+        self._destinations.append(np.array([destination]))
+        self._energies.append(self._energies[0].new_zeros(1))
 
     def _add(self, ends: Tensor) -> NDArray[np.int64]:
         states = np.flatnonzero(as_array(ends) != np.inf)
-        self.energies = torch.cat([self.energies, ends[torch.from_numpy(states).to(ends.device)]])
+        self._energies.append(ends[torch.from_numpy(states).to(ends.device)])
         return states
 
 
@@ -168,12 +184,13 @@ def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: 
 def _side_by_side(graphs: tuple[Graph, ...], new: _NewArcs, states: int) -> Structure:
     """The graphs' arcs, states moved on, and then the new ones."""
     offsets = _first_states(graphs)
-    epsilons = np.full(len(new.source), EPSILON, np.int32)
+    new_source = new.source
+    epsilons = np.full(len(new_source), EPSILON, np.int32)
     source = [graph.source + offset for graph, offset in zip(graphs, offsets, strict=False)]
     destination = [graph.destination + offset for graph, offset in zip(graphs, offsets, strict=False)]
     acceptor = all(graph.is_acceptor for graph in graphs)
     return Structure(
-        np.concatenate([*source, new.source]),
+        np.concatenate([*source, new_source]),
         np.concatenate([*destination, new.destination]),
         np.concatenate([*(graph.input_labels for graph in graphs), epsilons]),
         None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),

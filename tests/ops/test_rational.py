@@ -168,6 +168,19 @@ def test_arcs_of_a_closure_stem_from_the_graphs(graph, lower, upper):
     assert np.bincount(stems[own], minlength=graph.arcs).tolist() == [upper or max(lower, 1)] * graph.arcs
 
 
+def test_many_copies_take_time_as_they_are_many(monkeypatch):
+    sizes = []
+    concatenate = np.concatenate
+    monkeypatch.setattr(
+        np, "concatenate", lambda parts: sizes.append(sum(map(len, parts))) or concatenate(parts)
+    )
+    cat = torch.cat
+    monkeypatch.setattr(torch, "cat", lambda parts: sizes.append(sum(map(len, parts))) or cat(parts))
+    result = closure(Graph.linear([0, 1]), 500, 500)
+    assert (result.states, result.arcs) == (2001, 2000)
+    assert sum(sizes) < 20 * result.arcs
+
+
 def test_a_closure_needs_bounds_in_order():
     for bounds in ((-1,), (2, 1), (0, 0)):
         with pytest.raises(GraphError, match="0 ≤ lower ≤ upper"):
