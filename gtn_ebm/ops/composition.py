@@ -73,18 +73,29 @@ def compose(
     return [_weighted(*pair, composed) for pair, composed in zip(pairs, found, strict=True)]
 
 
-def intersect(first: Graph, second: Graph, *, max_states: int | None = None) -> Graph:
+@overload
+def intersect(first: Graph, second: Graph, *, max_states: int | None = None) -> Graph: ...
+@overload
+def intersect(
+    first: Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
+) -> list[Graph]: ...
+@overload
+def intersect(first: Graph, second: Sequence[Graph], *, max_states: int | None = None) -> list[Graph]: ...
+def intersect(
+    first: Graph | Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
+) -> Graph | list[Graph]:
     """The acceptor of the strings that both accept; each energy is the sum of theirs. As ``compose``
-    otherwise.
+    otherwise, also with lists of graphs.
 
     Raises:
-        GraphError: either is a transducer; as ``compose``.
+        GraphError: any of them is a transducer; as ``compose``.
     """
-    for graph, which in ((first, "first"), (second, "second")):
-        if not graph.is_acceptor:
-            raise GraphError(
-                f"intersect needs acceptors, but the {which} graph is a transducer; project it or compose"
-            )
+    for side, which in ((first, "first"), (second, "second")):
+        graphs = [side] if isinstance(side, Graph) else side
+        number = next((k for k, graph in enumerate(graphs) if not graph.is_acceptor), None)
+        if number is not None:
+            named = f"the {which} graph" if isinstance(side, Graph) else f"graph {number} of the {which} list"
+            raise GraphError(f"intersect needs acceptors, but {named} is a transducer; project it or compose")
     return compose(first, second, max_states=max_states)
 
 

@@ -149,6 +149,19 @@ def test_lists_are_composed_one_by_one_and_a_single_graph_with_each():
         compose(some, some[:2])
 
 
+def test_lists_are_intersected_one_by_one_and_a_single_graph_with_each():
+    graph, others = (
+        Graph.linear([0, 1]),
+        [Graph.linear([0, 1], energies=torch.tensor([1.0, 2.0])), Graph.linear([1])],
+    )
+    for found in (intersect(graph, others), intersect(others, graph), intersect(others, [graph] * 2)):
+        assert [one.arcs for one in found] == [2, 0]
+        assert found[0].energies.tolist() == [1.0, 2.0]
+    transducer = Graph.linear([0], [1])
+    with pytest.raises(GraphError, match="graph 1 of the second list is a transducer"):
+        intersect(graph, [graph, transducer])
+
+
 def test_energies_of_inf_stay_so():
     first = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([math.inf, 1.0]))
     composed = compose(first, Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([2.0, 3.0])))
