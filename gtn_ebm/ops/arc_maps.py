@@ -35,7 +35,19 @@ def gather(energies: Tensor, chosen: Map) -> Tensor:
 def _fill(values: Tensor) -> float | int | bool:
     if values.dtype.is_floating_point or values.dtype.is_complex:
         return torch.nan
-    return False if values.dtype == torch.bool else -1
+    # An unsigned type has no −1: its places are overwritten by arcs of other graphs, or refused.
+    return -1 if values.dtype.is_signed else False
+
+
+def _check_fill(name: str, values: Attribute, chosen: Map) -> None:
+    """Refuses to fill −1 into unsigned integers."""
+    if not isinstance(values, Tensor) or values.dtype == torch.bool or values.dtype.is_signed:
+        return
+    if (chosen < 0).any():
+        raise GraphError(
+            f"the arc attribute {name!r} is in {values.dtype}, which has no −1 for arcs without it; "
+            "convert it to a signed type, such as int64"
+        )
 
 
 def _follow(values: Attribute, chosen: Map) -> Attribute:
@@ -54,24 +66,28 @@ def carry_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, 
     An arc that stems from no arc of an operand gets None in a list, NaN, −1 or False in a tensor.
 
     Raises:
-        GraphError: two operands have attributes of the same name.
+        GraphError: two operands have attributes of the same name, or −1 is needed in a tensor of unsigned
+            integers.
     """
     names = [name for graph in graphs for name in graph.attributes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise GraphError(f"both graphs have an arc attribute {twice!r}; rename or drop one of them first")
-    return {
-        name: _follow(values, chosen)
-        for graph, chosen in zip(graphs, maps, strict=True)
-        for name, values in graph.attributes.items()
-    }
+    result: dict[str, Attribute] = {}
+    for graph, chosen in zip(graphs, maps, strict=True):
+        for name, values in graph.attributes.items():
+            _check_fill(name, values, chosen)
+            result[name] = _follow(values, chosen)
+    return result
 
 
 def stack_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, Attribute]:
     """The attributes of operands whose arcs stand side by side in the result: each arc's own, wherever it
     comes from.
 
-    An attribute of the same name must be of the same kind in all graphs that have it.
+    Raises:
+        GraphError: an attribute of one name is of different kinds in the graphs, or −1 is needed in a tensor
+            of unsigned integers.
     """
     result: dict[str, Attribute] = {}
     for graph, chosen in zip(graphs, maps, strict=True):
@@ -90,6 +106,9 @@ def stack_attributes(graphs: Sequence[Graph], maps: Sequence[Map]) -> dict[str, 
                 result[name] = torch.where(ours, here, before)
             else:
                 raise GraphError(f"the arc attribute {name!r} is of different kinds in the graphs")
+    for name, values in result.items():
+        having = [chosen for graph, chosen in zip(graphs, maps, strict=True) if name in graph.attributes]
+        _check_fill(name, values, np.maximum.reduce(having))
     return result
 
 

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from gtn_ebm import Graph, compose
+from gtn_ebm import Graph, GraphError, closure, compose, union
 from gtn_ebm.ops.arc_maps import carry_attributes, gather
 
 
@@ -38,3 +39,17 @@ def test_gradients_flow_through_an_attribute():
     graph = Graph.linear([0, 1]).with_attributes(score=score)
     (compose(graph, Graph.linear([0, 1])).attributes["score"] * torch.tensor([3.0, 5.0])).sum().backward()
     assert score.grad.tolist() == [3.0, 5.0]
+
+
+def test_unsigned_attributes_are_not_filled():
+    graph = Graph.linear([0, 1]).with_attributes(kind=torch.tensor([3, 4], dtype=torch.uint8))
+    carried = carry_attributes((graph,), (np.array([1, 0], np.int32),))
+    assert carried["kind"].tolist() == [4, 3]
+    assert union(graph, graph).attributes["kind"].tolist() == [3, 4, 3, 4]
+    for filled in (
+        lambda: carry_attributes((graph,), (np.array([1, -1], np.int32),)),
+        lambda: union(graph, Graph.linear([0])),
+        lambda: closure(graph),
+    ):
+        with pytest.raises(GraphError, match=r"'kind' is in torch\.uint8.* signed type"):
+            filled()
