@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import torch
 from gtn_ebm import Graph, cli
 from gtn_ebm.cli.commands import COMMANDS
 from gtn_ebm.io import read_openfst, write_openfst
+from gtn_ebm.ops.properties import Properties
 
 LETTERS = "<eps> 0\na 1\nb 2\nc 3\n"
 WORDS = "0 1 a a 0.5\n0 2 a a 1.5\n1 3 b b 0.25\n2 3 b b\n3\n2 0.75\n"
@@ -170,6 +172,16 @@ def test_distances_and_info(run: Run) -> None:
     shown = dict(line.rsplit(None, 1) for line in run("info", "words.fst").text.splitlines())
     assert (shown["states"], shown["arcs"], shown["input symbols"]) == ("4", "4", "3")
     assert (shown["acceptor"], shown["i deterministic"], shown["cyclic"]) == ("yes", "no", "no")
+
+
+def test_info_names_all_properties_that_are_cheap(run: Run) -> None:
+    asked = [name for name in vars(Properties) if isinstance(vars(Properties)[name], cached_property)]
+    names = {name.replace("_", " ") for name in asked if not name.startswith("_")}
+    # words.fst has two arcs of one label; loop.fst reads one way.
+    for file, missing in (("words.fst", {"functional", "unambiguous"}), ("loop.fst", set())):
+        shown = dict(line.rsplit(None, 1) for line in run("info", file).text.splitlines())
+        assert names - shown.keys() == missing
+    assert (shown["initial cyclic"], shown["weighted cycles"], shown["epsilons"]) == ("yes", "yes", "no")
 
 
 def test_random_paths(run: Run) -> None:

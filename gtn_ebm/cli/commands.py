@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from gtn_ebm.ops.epsilons import epsilon_normalize, remove_epsilons
 from gtn_ebm.ops.labels import invert, project, relabel
 from gtn_ebm.ops.minimization import minimize
 from gtn_ebm.ops.order import arc_sort, topological_sort
-from gtn_ebm.ops.properties import properties
+from gtn_ebm.ops.properties import Properties, properties
 from gtn_ebm.ops.pruning import prune
 from gtn_ebm.ops.pushing import push, push_labels
 from gtn_ebm.ops.rational import closure, concat, union
@@ -162,25 +163,16 @@ def _info(graph: Graph) -> str:
         "output symbols": "none" if graph.output_symbols is None else len(graph.output_symbols),
     }
     found = properties(graph)
-    for name in PROPERTIES:
-        rows[name.replace("_", " ")] = "yes" if getattr(found, name) else "no"
+    reads_one_way = found.i_deterministic and not found.i_epsilons
+    for name, value in vars(Properties).items():
+        is_property = isinstance(value, cached_property) and not name.startswith("_")
+        if is_property and (reads_one_way or name not in _OF_THE_SQUARE):
+            rows[name.replace("_", " ")] = "yes" if getattr(found, name) else "no"
     width = max(map(len, rows)) + 2
     return "".join(f"{name:<{width}}{value}\n" for name, value in rows.items())
 
 
-PROPERTIES = (
-    "acceptor",
-    "i_deterministic",
-    "o_deterministic",
-    "i_label_sorted",
-    "o_label_sorted",
-    "weighted",
-    "cyclic",
-    "top_sorted",
-    "accessible",
-    "coaccessible",
-    "string",
-)
+_OF_THE_SQUARE = ("functional", "unambiguous")  # which cost the square of a graph that is not deterministic
 
 
 def _push(files: Files, options: argparse.Namespace) -> Graph:
@@ -355,7 +347,14 @@ COMMANDS = {
     "print": Command(
         "Show a graph as text, as 'compile' reads it.", _print, A, "print words.fst", (ISYMBOLS, OSYMBOLS)
     ),
-    "info": Command("Say how large a graph is, and of what kind.", _of_one(_info), A, "info words.fst"),
+    "info": Command(
+        "Say how large a graph is, and of what kind.\n\n"
+        "Whether it is functional and unambiguous is said only where its input is deterministic and\n"
+        "without epsilons, since else that takes time as the square of the graph.",
+        _of_one(_info),
+        A,
+        "info words.fst",
+    ),
     "draw": Command(
         "Draw a graph: as DOT source, or as SVG to a file named .svg.",
         _draw,
