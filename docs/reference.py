@@ -95,6 +95,9 @@ SECTIONS: dict[str, dict[str, Example]] = {
         "shortest_distance": Example("shortest_distance(a)", (WEIGHTED,)),
         "all_pairs_distance": Example("all_pairs_distance(a)", (WEIGHTED,)),
     },
+    "Other semirings": {
+        "Semiring": Example("semiring.counting.total(a)", (AMBIGUOUS,)),
+    },
     "Questions": {
         "properties": Example("properties(a)", (WEIGHTED,)),
         "equal": Example("equal(a, b)", (TREE, TREE)),
