@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.ops.composition import compose
 from gtn_ebm.ops.connection import connect
@@ -28,13 +29,19 @@ def disambiguate(
     Args:
         graph: an acceptor, or a transducer that writes one output for an input; for another, determinize with
             outputs="all" or "best".
-        beta, delta, max_states: as of ``determinize``.
+        beta, delta: as of ``determinize``.
+        max_states: as of ``determinize``; also bounds the pairs of states that one string leads to, where ten
+            for each state of the graph are always allowed.
 
     Returns:
         A graph with ``arc_maps``, attributes and derivatives as ``determinize`` gives them.
 
     Raises:
-        GraphError: as ``determinize``, with outputs="single".
+        GraphError: as ``determinize``, with outputs="single"; too many pairs of states for ``max_states``.
+
+    The states that share a future are found by composing the graph with itself, in time and memory of the
+    pairs of states, and of arcs, that one string leads to: at most S² and A². The subsets take time and
+    memory as of ``determinize``, exponential at worst.
 
     Source: Mohri and Riley, "On the disambiguation of weighted automata" (2015): the construction that they
     call pre-disambiguation, on which the transitions to remove are seen in passing.
@@ -44,7 +51,9 @@ def disambiguate(
     tensor([1., 0.])
     """
     whole = connect(graph)
-    found = subset_construction(whole, beta, "single", delta, max_states, _sharing_a_future(whole))
+    found = subset_construction(
+        whole, beta, "single", delta, max_states, _sharing_a_future(whole, max_states)
+    )
     kept = connect(found)
     return Graph(
         kept.structure,
@@ -58,7 +67,7 @@ def disambiguate(
     )
 
 
-def _sharing_a_future(graph: Graph) -> NDArray[np.int64]:
+def _sharing_a_future(graph: Graph, max_states: int | None) -> NDArray[np.int64]:
     """p · states + q, in order, of all states p and q that one string leads to and one leads on from to the
     end."""
     # Ranks are labels, too, and none of them is epsilon's.
@@ -70,7 +79,15 @@ def _sharing_a_future(graph: Graph) -> NDArray[np.int64]:
         initial.tolist(),
         final.tolist(),
     )
-    both = compose(reading, reading)
+    # A graph without ambiguity needs a pair for each state, and one with little a few.
+    most = max(1_000_000 if max_states is None else max_states, 10 * graph.states)
+    try:
+        both = compose(reading, reading, max_states=most)
+    except GraphError as error:
+        raise GraphError(
+            f"there are more than {most} pairs of states that one string leads to; raise max_states, or "
+            "minimize the graph first"
+        ) from error
     at_once = np.intersect1d(initial, final)
     pairs = [at_once[:, None] * np.int64(graph.states) + at_once]
     for ends in (graph.source, graph.destination):

@@ -168,3 +168,12 @@ def test_arcs_keep_attributes():
 
 def test_a_graph_without_a_path():
     assert disambiguate(Graph(Structure([0], [1], [0]), final=[])).states == 0
+
+
+def test_the_pairs_that_share_a_future_are_bounded():
+    # All pairs of the 20 states of a layer are reached by one string.
+    first, second = (part.ravel() for part in np.mgrid[:20, 20:40])
+    graph = Graph(Structure(first, second, [0] * 400), initial=range(20), final=range(20, 40))
+    with pytest.raises(GraphError, match="more than 400 pairs of states"):
+        disambiguate(graph, max_states=100)
+    assert disambiguate(graph).states < graph.states
