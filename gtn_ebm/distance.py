@@ -14,6 +14,7 @@ from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import components, lattice
 from gtn_ebm.kernels import distance as kernels
+from gtn_ebm.kernels.structure import group, reachable
 
 Direction = Literal["from", "to"]
 
@@ -124,7 +125,8 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
 
     Raises:
         CycleError: the sum diverges; the message names a state on a cycle at fault, and its energy.
-        GraphError: β ≤ 0, or an energy that is NaN, −inf or too large to add up.
+        GraphError: β ≤ 0; an energy that is NaN, −inf or too large to add up; or the sum over a component of
+            many states cannot be found to 1e-5, which also a gradient may say.
 
     Costs O(S + A) outside strongly connected components, and n³/3 multiplications in one of n states, where
     x = b + x W is solved by elimination (Lehmann 1977; Mohri 2002, "Semiring frameworks and algorithms for
@@ -145,6 +147,68 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
         graph.structure, beta, direction, graph.energies.double(), ends.double()
     )
     return distance.to(graph.energies)
+
+
+def arcs_on_paths(graph: Graph) -> tuple[Structure, NDArray[np.int64], NDArray[np.bool_]]:
+    """The structure with only the arcs that lie on a path of finite energy from an initial to a final state;
+    which arcs those are; and of each state whether it lies on one, [S]. O(S + A)."""
+    structure = graph.structure
+    is_arc, is_first, is_last = (
+        as_array(part) != np.inf for part in (graph.energies, graph.initial, graph.final)
+    )
+    arcs = np.flatnonzero(is_arc)
+    source, destination = (end[arcs].view(np.uint32) for end in (structure.source, structure.destination))
+    on_path = reachable(destination, *group(source, structure.states), is_first)
+    on_path &= reachable(source, *group(destination, structure.states), is_last)
+    kept = on_path[source] & on_path[destination]
+    arcs = arcs[kept]
+    chosen = Structure.of_valid(
+        structure.source[arcs],
+        structure.destination[arcs],
+        structure.input_labels[arcs],
+        structure.output_labels[arcs],
+        structure.states,
+    )
+    return chosen, arcs, on_path
+
+
+def sum_over_paths(graph: Graph, beta: float = 1.0) -> Tensor:
+    """F_β over all paths of the graph: a scalar in the dtype of the energies, +inf where there is no path.
+
+    Cycles that lie on no path are left out, and may diverge. Args, errors and cost as of
+    ``shortest_distance``; differentiable as often as wanted, with a gradient of 0 where there is no path.
+
+    >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 1.0]))
+    >>> sum_over_paths(graph)  # 1 − log 2
+    tensor(0.3069)
+    """
+    check_beta(beta)
+    energies, initial, final = (part.double() for part in (graph.energies, graph.initial, graph.final))
+    for part in (graph.energies, graph.initial, graph.final):
+        # Raises where one is unusable, even if no path uses it.
+        usable(part) if math.isinf(beta) else weights(part, beta)
+    structure, arcs, on_path = arcs_on_paths(graph)
+    first = torch.from_numpy(np.flatnonzero(on_path & (as_array(initial) < np.inf))).to(energies.device)
+    if not len(first):
+        nothing = torch.cat([energies[:0], initial[:0], final[:0]]).sum()
+        return (nothing + torch.inf).to(graph.energies)
+    useful = Graph(structure, energies[torch.from_numpy(arcs).to(energies.device)], initial, final)
+    ends = initial[first] + shortest_distance(useful, beta, "to")[first]
+    total = ends[ends.argmin()] if math.isinf(beta) else torch.logsumexp(-beta * ends, 0) / -beta
+    return total.to(graph.energies)
+
+
+def _raise_infinite(way: Walk, state: int, cycles: float, beta: float) -> None:
+    """What kernels say of a state whose sum is infinite, or cannot be found."""
+    if cycles != kernels.NOT_FOUND:
+        _raise_divergence(state, -math.log(cycles) / beta)
+    component = np.searchsorted(way.starts, way.place[state], side="right")
+    states = int(way.starts[component]) - int(way.starts[component - 1])
+    raise GraphError(
+        f"the sum over a component of {states} states, of which {state} is one, could not be found to "
+        f"{kernels.LEAST_ACCURACY:g}; it is at the brink of divergence: raise the energies on its cycles, or "
+        "compose with an acyclic graph first"
+    )
 
 
 def _raise_divergence(state: int, energy: float) -> None:
@@ -174,7 +238,7 @@ class _LogSums(torch.autograd.Function):
         sums = np.stack([value, digit if len(digit) else np.zeros(len(value))], axis=1)
         state, cycles = kernels.sums(*way.graph, *weights(energies, beta, way.arcs), sums)
         if state >= 0:
-            _raise_divergence(state, -math.log(cycles) / beta)
+            _raise_infinite(way, state, cycles, beta)
         distance = torch.from_numpy(_energy(sums[:, 0], sums[:, 1], beta)).to(energies.device)
         ctx.structure, ctx.beta, ctx.direction = structure, beta, direction
         ctx.save_for_backward(energies, ends, distance)
@@ -210,7 +274,7 @@ class _Solution(torch.autograd.Function):
         x = as_array(right).copy()
         state, cycles = kernels.solve(*way.graph, way.chosen(as_array(share)), x)
         if state >= 0:
-            _raise_divergence(state, -math.log(cycles))
+            _raise_infinite(way, state, cycles, 1.0)
         ctx.structure, ctx.direction = structure, direction
         solution = torch.from_numpy(x).to(share.device)
         ctx.save_for_backward(share, solution)
@@ -370,7 +434,8 @@ class _AllPairs(torch.autograd.Function):
         through = torch.zeros_like(distance)
         for p in range(len(distance)):
             exponent = finite[p][:, None] + finite - finite[p]
-            through = through + grad[p].nan_to_num() * ratio(exponent, reached[p][:, None] & reached)
+            wanted = torch.where(reached[p], grad[p], 0.0)
+            through = through + wanted * ratio(exponent, reached[p][:, None] & reached)
         exponent = energies[:, None] + finite[destination] - finite[source]
         used = (energies < torch.inf)[:, None] & reached[destination]
         return None, None, (ratio(exponent, used) * through[source]).sum(1)

@@ -14,9 +14,18 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.distance import Direction, check_beta, check_direction, shortest_distance, usable, walk
+from gtn_ebm.distance import (
+    Direction,
+    arcs_on_paths,
+    check_beta,
+    check_direction,
+    shortest_distance,
+    sum_over_paths,
+    usable,
+    walk,
+)
 from gtn_ebm.errors import CycleError, GraphError
-from gtn_ebm.graph import Graph
+from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.kernels import prefixes
 from gtn_ebm.kernels import semiring as kernels
 
@@ -76,13 +85,18 @@ class Semiring:
             compiled.
         """
         check_direction(direction)
-        rows = self._rows(graph, direction)
+        ends = graph.initial if direction == "from" else graph.final
+        rows = self._rows(graph.structure, self._values(graph), ends, direction)
         return torch.from_numpy(rows if self._is_tuple else rows[:, 0])
 
     def total(self, graph: Graph) -> Tensor:
-        """⊕ over all paths of the graph: a float64 scalar, or [K]. Errors as of ``shortest_distance``."""
-        rows = self._rows(graph, "from")
-        ends = self._lifted(graph.final, None)
+        """⊕ over all paths of the graph: a float64 scalar, or [K].
+
+        Errors as of ``shortest_distance``, but that cycles on no path are left out and need no sum.
+        """
+        values, ends = self._values(graph), self._lifted(graph.final, None)
+        structure, arcs, _ = arcs_on_paths(graph)
+        rows = self._rows(structure, values[arcs], graph.initial, "from")
         row = _compiled(self._summing, rows, ends, self._zero_row)
         return torch.from_numpy(row if self._is_tuple else row[0:1].reshape(()))
 
@@ -117,12 +131,16 @@ class Semiring:
         rows: NDArray[np.float64] = _compiled(self._lifting, values, given, self._zero_row)
         return rows
 
-    def _rows(self, graph: Graph, direction: Direction) -> NDArray[np.float64]:
-        way = walk(graph.structure, direction)
+    def _values(self, graph: Graph) -> NDArray[np.float64]:
         attribute = None if self.attribute is None else _numbers(graph, self.attribute)
-        weight = way.chosen(self._lifted(graph.energies, attribute))
-        x = self._lifted(graph.initial if direction == "from" else graph.final, None)
-        state = _compiled(self._distances[direction], *way.graph, weight, self._zero_row, x)
+        return self._lifted(graph.energies, attribute)
+
+    def _rows(
+        self, structure: Structure, values: NDArray[np.float64], ends: Tensor, direction: Direction
+    ) -> NDArray[np.float64]:
+        way = walk(structure, direction)
+        x = self._lifted(ends, None)
+        state = _compiled(self._distances[direction], *way.graph, way.chosen(values), self._zero_row, x)
         if state >= 0:
             raise CycleError(
                 f"the cycles through state {state} have no sum in this semiring; "
@@ -174,10 +192,7 @@ class LogSemiring:
 
     def total(self, graph: Graph) -> Tensor:
         """F_β over all paths of the graph, a scalar; +inf where there is none."""
-        ends = shortest_distance(graph, self.beta) + graph.final
-        if math.isinf(self.beta):
-            return ends.min() if len(ends) else ends.sum() + torch.inf
-        return torch.logsumexp(-self.beta * ends, 0) / -self.beta
+        return sum_over_paths(graph, self.beta)
 
 
 def log(beta: float = 1.0) -> LogSemiring:

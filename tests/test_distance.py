@@ -266,3 +266,23 @@ def test_from_and_to_meet_in_the_total(graph, beta):
             for part, ends in ((forward, graph.final), (backward, graph.initial))
         ]
     assert float(totals[0]) == pytest.approx(float(totals[1]), abs=1e-11)
+
+
+def test_a_gradient_that_is_nan_is_not_hidden():
+    energies = torch.tensor([1.0], requires_grad=True)
+    distance = all_pairs_distance(Graph(Structure([0], [1], [0]), energies))
+    assert torch.autograd.grad(distance[0, 1] * math.nan, energies)[0].isnan().all()
+
+
+def test_an_iteration_that_does_not_converge_is_an_error_of_its_own(monkeypatch):
+    energies = torch.full((4,), 3.0, requires_grad=True)
+    graph = Graph(Structure([0, 1, 2, 1], [1, 2, 1, 3], [0] * 4), energies)
+    distance = shortest_distance(graph)
+    # The kernels in plain Python, with an iteration that never comes nearer.
+    for name in ("sums", "solve", "_sums_within", "_solve_within"):
+        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
+    monkeypatch.setattr(kernels, "LARGEST_DENSE", 1)
+    monkeypatch.setattr(kernels, "_iterate", lambda *_: 1.0)
+    for act in (lambda: shortest_distance(graph), lambda: torch.autograd.grad(distance[3], energies)):
+        with pytest.raises(GraphError, match=r"component of 2 states, of which [12] is one, could not be"):
+            act()

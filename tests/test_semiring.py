@@ -4,7 +4,7 @@ from itertools import takewhile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gtn_ebm import CycleError, Graph, GraphError, Structure
@@ -102,11 +102,30 @@ def test_expectations_on_cycles_are_derivatives(graph):
     total, weighted = expectation("value").total(graph).tolist()
     energies = graph.energies.clone().requires_grad_()
     free = log().total(graph.with_energies(energies))
-    if free < math.inf:
-        free.backward()
-        uses = energies.grad.numpy()
-        assert total == pytest.approx(math.exp(-float(free.detach())))
-        assert weighted / total == pytest.approx(float(uses @ graph.attributes["value"].numpy()), abs=1e-9)
+    assume(free < math.inf)
+    free.backward()
+    uses = energies.grad.numpy()
+    assert total == pytest.approx(math.exp(-float(free.detach())))
+    assert weighted / total == pytest.approx(float(uses @ graph.attributes["value"].numpy()), abs=1e-9)
+
+
+def test_what_lies_on_no_path_does_not_count():
+    # State 2 is a dead end, state 3 is not reached; both have loops that would diverge.
+    structure = Structure([0, 0, 2, 3, 3], [1, 2, 2, 3, 1], [0] * 5)
+    graph = Graph(structure, torch.tensor([0.5, 0.0, -3.0, -3.0, 0.0]), initial=[0], final=[1])
+    for semiring in (log(), tropical, own_tropical, k_best(1)):
+        assert semiring.total(graph).item() == 0.5
+    for semiring in (real, max_times):
+        assert semiring.total(graph).item() == pytest.approx(math.exp(-0.5))
+    assert counting.total(graph) == 1.0
+
+
+def test_no_path_is_inf_with_a_gradient_of_zero():
+    energies = torch.tensor([0.5], requires_grad=True)
+    for semiring in (log(), tropical):
+        total = semiring.total(Graph(Structure([0], [1], [0]), energies, final=[]))
+        assert total == math.inf
+        assert torch.autograd.grad(total, energies)[0].tolist() == [0.0]
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gtn_ebm.distance import shortest_distance
+from gtn_ebm.distance import sum_over_paths, usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.inference.sampling import random_paths
@@ -31,12 +31,14 @@ def equal(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     differ by ``delta`` at most. Attributes and dtypes may differ.
 
     Raises:
-        GraphError: their symbol tables differ, so that labels do not mean the same.
+        GraphError: their symbol tables differ, so that labels do not mean the same; or an energy that is NaN
+            or −inf.
 
     >>> equal(Graph.linear([0, 1]), Graph.linear([0, 2]))
     False
     """
     _check_symbols(first, second)
+    _check_energies(first, second)
     if (first.states, first.arcs) != (second.states, second.arcs):
         return False
     orders = [graph.structure.out_index.arcs for graph in (first, second)]
@@ -62,7 +64,7 @@ def isomorphic(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     are tried, which takes exponential time for graphs made to be hard.
 
     Raises:
-        GraphError: their symbol tables differ, or ``delta`` is not positive.
+        GraphError: their symbol tables differ, ``delta`` is not positive, or an energy is NaN or −inf.
 
     >>> from gtn_ebm import Structure
     >>> one = Graph(Structure([0, 0], [1, 2], [5, 6]), final=[1, 2])
@@ -71,6 +73,7 @@ def isomorphic(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     True
     """
     _check_symbols(first, second)
+    _check_energies(first, second)
     if not 0.0 < delta < math.inf:
         raise GraphError(f"delta must be positive and finite, not {delta}")
     if (first.states, first.arcs) != (second.states, second.arcs):
@@ -169,8 +172,8 @@ def equivalent(first: Graph, second: Graph, beta: float = 1.0, delta: float = DE
 
     Raises:
         GraphError: a transducer, for which the question is undecidable (``encode`` compares its pairs of
-            labels, ``random_equivalent`` tries some strings); different symbol tables; or determinization
-            does not end.
+            labels, ``random_equivalent`` tries some strings); different symbol tables; an energy that is NaN
+            or −inf; or determinization does not end.
         CycleError: the sum over a cycle of epsilons diverges.
 
     >>> from gtn_ebm import Structure
@@ -180,6 +183,7 @@ def equivalent(first: Graph, second: Graph, beta: float = 1.0, delta: float = DE
     (True, False)
     """
     _check_symbols(first, second)
+    _check_energies(first, second)
     for graph, which in ((first, "first"), (second, "second")):
         if not graph.is_acceptor:
             raise GraphError(
@@ -292,14 +296,6 @@ def _log_sum(logs: NDArray[np.float64]) -> float:
     return float(torch.logsumexp(torch.from_numpy(logs), 0))
 
 
-def _total(graph: Graph, beta: float) -> float:
-    """F_β of any graph."""
-    if graph.states == 0:
-        return math.inf
-    energies = graph.initial + shortest_distance(graph, beta, "to")
-    return float(energies.min()) if beta == math.inf else -_log_sum(-beta * as_array(energies)) / beta
-
-
 def random_equivalent(
     first: Graph,
     second: Graph,
@@ -347,7 +343,7 @@ def _string_energies(
     """F_β over the paths of each pair of strings."""
     read, written = ([Graph.linear(pair[side]).to(torch.float64) for pair in pairs] for side in (0, 1))
     found = compose(compose(read, graph), written)
-    return np.array([_total(of_pair, beta) for of_pair in found])
+    return np.array([float(sum_over_paths(of_pair, beta)) for of_pair in found])
 
 
 def _plain(graph: Graph) -> Graph:
@@ -370,3 +366,9 @@ def _check_symbols(first: Graph, second: Graph) -> None:
         one, two = getattr(first, name), getattr(second, name)
         if None not in (one, two) and one != two:
             raise GraphError(f"the graphs have different {name}, so that their labels do not mean the same")
+
+
+def _check_energies(*graphs: Graph) -> None:
+    for graph in graphs:
+        for part in (graph.energies, graph.initial, graph.final):
+            usable(part)

@@ -12,12 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gtn_ebm.distance import check_beta, shortest_distance, weights
+from gtn_ebm.distance import check_beta, sum_over_paths, weights
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.inference.least_energy import minimum_energy
 from gtn_ebm.kernels import lattice
-from gtn_ebm.kernels import structure as structure_kernels
 from gtn_ebm.parallel import parallel_map
 
 
@@ -193,37 +192,6 @@ def _parts(graphs: Sequence[Graph]) -> list[Tensor]:
     return [part for graph in graphs for part in (graph.energies, graph.initial, graph.final)]
 
 
-def _on_cycles(graph: Graph, beta: float) -> Tensor:
-    """F of a graph with cycles: those that lie on no path are left out first, and may diverge."""
-    structure = graph.structure
-    energies, initial, final = (part.double() for part in (graph.energies, graph.initial, graph.final))
-    for part in (graph.energies, graph.initial, graph.final):
-        weights(part, beta)  # raises where one is unusable, even if no path uses it
-    is_arc, is_first, is_last = (as_array(part) < np.inf for part in (energies, initial, final))
-    present = _subset(structure, np.flatnonzero(is_arc))
-    source, destination = present.source.view(np.uint32), present.destination.view(np.uint32)
-    after = structure_kernels.reachable(destination, *present.out_index, is_first)
-    before = structure_kernels.reachable(source, *present.in_index, is_last)
-    kept = np.flatnonzero(is_arc)[after[source] & before[destination]]
-    first = torch.from_numpy(np.flatnonzero(is_first & before)).to(energies.device)
-    if not len(first):
-        return torch.cat([energies[:0], initial[:0], final[:0]]).sum() + torch.inf
-    useful = Graph(_subset(structure, kept), energies[torch.from_numpy(kept)], initial, final)
-    onwards = shortest_distance(useful, beta, "to")
-    return torch.logsumexp(-beta * (initial[first] + onwards[first]), 0) / -beta
-
-
-def _subset(structure: Structure, arcs: NDArray[np.int64]) -> Structure:
-    """The same states with these arcs only."""
-    return Structure.of_valid(
-        structure.source[arcs],
-        structure.destination[arcs],
-        structure.input_labels[arcs],
-        structure.output_labels[arcs],
-        structure.states,
-    )
-
-
 def _expected_uses(graph: Graph, beta: float) -> Posteriors:
     """The posteriors of a graph with cycles: the gradient of its free energy."""
     parts = graph.energies, graph.initial, graph.final
@@ -236,7 +204,7 @@ def _expected_uses(graph: Graph, beta: float) -> Posteriors:
             else part.detach().clone().requires_grad_()
             for part in parts
         ]
-        free = _on_cycles(graph.with_energies(*own), beta)
+        free = sum_over_paths(graph.with_energies(*own), beta)
         uses = torch.autograd.grad(free, own, create_graph=differentiable)
     return Posteriors(*(use if differentiable else use.detach() for use in uses))
 
@@ -287,7 +255,7 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
 def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:
     """F of each of the graphs, [B], some of which have cycles."""
     acyclic = iter(free_energy([graph for graph in graphs if graph.structure.is_acyclic], beta))
-    each = [next(acyclic) if graph.structure.is_acyclic else _on_cycles(graph, beta) for graph in graphs]
+    each = [next(acyclic) if graph.structure.is_acyclic else sum_over_paths(graph, beta) for graph in graphs]
     return torch.stack([energy.double() for energy in each])
 
 

@@ -23,6 +23,7 @@ LARGEST_DENSE = 400
 LEAST_SHARES = (2.0**-6, 2.0**-12, 2.0**-24)
 MOST_SHARES, MOST_BASIS = 1 << 25, 40_000_000
 ACCURACY, LEAST_ACCURACY = 1e-9, 1e-5  # wanted; and enough where rounding allows no more
+NOT_FOUND = -1.0
 
 
 @njit(inline="always")
@@ -110,8 +111,8 @@ def _is_alone(u, offsets, destination):
 def sums(order, starts, place, offsets, destination, weight, weight_digit, alpha):
     """x = b + x W, with b in ``alpha`` [S, 2], which is overwritten with x.
 
-    Returns (state, s): a state to which the cycles sum to s ≥ 1, so that x is infinite; −1 where there is
-    none.
+    Returns (state, s): a state to which the cycles sum to s ≥ 1, so that x is infinite; or one in whose
+    component x cannot be found, with s NOT_FOUND; −1 where there is none.
     """
     scaled = len(weight_digit) > 0
     for component in range(len(starts) - 1):
@@ -159,7 +160,7 @@ def _sums_within(first, last, order, place, offsets, destination, weight, weight
             return NONE, 0.0
         if np.isnan(right).any():
             break
-    return np.int64(order[first]), 1.0
+    return np.int64(order[first]), NOT_FOUND
 
 
 @njit(nogil=True, cache=True)
@@ -239,6 +240,8 @@ def solve(order, starts, place, offsets, destination, share, x):
             at, cycles = _solve_within(begin, target, share[arcs], right)
             if at >= 0:
                 return np.int64(order[first + at]), cycles
+            if np.isnan(right).any() and np.isfinite(x[order[first:last]]).all():
+                return np.int64(order[first]), NOT_FOUND
             for k in range(first, last):
                 x[order[k]] = right[k - first]
         for k in range(first, last):
@@ -254,8 +257,7 @@ def _solve_within(begin, target, share, x):
     """x = b + x P for one component, in place; returns as ``sums`` does.
 
     Small ones are eliminated; large ones iterated, with an incomplete elimination that leaves out less and
-    less until the iteration converges; NaN where it does not. Only if all sums are finite does a b ≥ 0 give
-    an x ≥ 0.
+    less until the iteration converges. Only if all sums are finite does a b ≥ 0 give an x ≥ 0.
     """
     if len(x) <= LARGEST_DENSE:
         return _eliminate(begin, target, share, x)
@@ -269,7 +271,7 @@ def _solve_within(begin, target, share, x):
         if not error >= ACCURACY:
             break
     if error >= LEAST_ACCURACY:
-        x[:] = np.nan
+        return np.int64(0), NOT_FOUND
     if not error < LEAST_ACCURACY or given.min() < 0.0 or x.min() >= 0.0:
         return NONE, 0.0
     at = np.int64(np.argmin(x))

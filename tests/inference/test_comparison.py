@@ -326,6 +326,11 @@ def test_bad_input_is_refused():
             compare(*names)
     with pytest.raises(GraphError, match="delta must be positive"):
         isomorphic(acceptor, acceptor, delta=0.0)
+    for compare in (equal, isomorphic, equivalent):
+        for value in (math.nan, -math.inf):
+            unusable = acceptor.with_energies(torch.tensor([value]))
+            with pytest.raises(GraphError, match="energy 0 of 1 is"):
+                compare(acceptor, unusable)
     divergent = Graph(Structure([0, 0], [0, 1], [-1, 0]))
     with pytest.raises(CycleError):
         equivalent(divergent, acceptor)
