@@ -38,8 +38,8 @@ class Semiring:
     """A semiring from plain Python functions, which numba compiles at the first use (some seconds).
 
     Values are floats, or tuples of one fixed number of floats. Ready made in ``gtn_ebm.semiring`` are
-    ``tropical``, ``log(beta)``, ``real``, ``max_times``, ``boolean``, ``counting``, ``expectation(attribute)``,
-    ``k_best(k)``, ``string`` and ``gallic(beta)``; all have ``total`` and ``shortest_distance``.
+    ``tropical``, ``log(beta)``, ``real``, ``max_times``, ``boolean``, ``counting``, ``k_best(k)``,
+    ``expectation(attribute)``, ``string`` and ``gallic(beta)``; all have ``total`` and ``shortest_distance``.
 
     Attributes:
         plus: (a, b) → a ⊕ b, of alternatives; associative and commutative.
