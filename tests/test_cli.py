@@ -270,6 +270,7 @@ def test_every_command_explains_itself(run: Run) -> None:
         (["compose", "-", "-"], b"", "standard input"),
         (["topsort", "loop.fst"], b"", "cycle"),
         (["shortestpath", "--nshortest", "x", "words.fst"], b"", "--nshortest"),
+        (["randgen", "--npath", "100000000000000000000", "words.fst"], b"", "not a count"),
         (["minimize", "words.fst", "--delta", "0"], b"", "not a positive number"),
         (["randgen", "words.fst", "--seed", "-1"], b"", "--seed"),
         (["connect", "words.fst", "-o", "."], b"", "directory"),

@@ -73,7 +73,16 @@ SEMIRING = Option(
     choices=("tropical", "log"),
     help="how alternatives are summed: by minimum or as probabilities (as the arcs read say)",
 )
-MAX_STATES = Option("--max_states", type=int, metavar="N", help="give up beyond N states")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a count from 0 to 2³¹ − 1")
+    return value
+
+
+MAX_STATES = Option("--max_states", type=_count, metavar="N", help="give up beyond N states")
 
 
 def _delta(default: float) -> Option:
@@ -365,7 +374,7 @@ COMMANDS = {
             OSYMBOLS,
             Option("--title", default="", help="a line above the graph"),
             Option("--best_path", action="store_true", help="colour the path of least energy"),
-            Option("--max_arcs", type=int, default=500, metavar="N", help="the most arcs to draw (500)"),
+            Option("--max_arcs", type=_count, default=500, metavar="N", help="the most arcs to draw (500)"),
         ),
     ),
     "convert": Command(
@@ -546,7 +555,7 @@ COMMANDS = {
         "prune --weight 5 lattice.fst",
         (
             Option("--weight", type=float, metavar="X", help="paths within X of the least energy"),
-            Option("--nstate", type=int, metavar="N", help="at most N states, those of the best paths"),
+            Option("--nstate", type=_count, metavar="N", help="at most N states, those of the best paths"),
         ),
     ),
     "shortestpath": Command(
@@ -555,7 +564,7 @@ COMMANDS = {
         A,
         "shortestpath --nshortest 10 --unique lattice.fst | gtn-ebm fst print",
         (
-            Option("--nshortest", type=int, default=1, metavar="N", help="how many (1)"),
+            Option("--nshortest", type=_count, default=1, metavar="N", help="how many (1)"),
             Option("--unique", action="store_true", help="of paths with the same strings only the best"),
         ),
     ),
@@ -572,7 +581,7 @@ COMMANDS = {
         A,
         "randgen --npath 5 --seed 1 lattice.fst | gtn-ebm fst print",
         (
-            Option("--npath", type=int, default=1, metavar="N", help="how many (1)"),
+            Option("--npath", type=_count, default=1, metavar="N", help="how many (1)"),
             SEED,
         ),
     ),
@@ -599,7 +608,7 @@ COMMANDS = {
             SEMIRING,
             _delta(1 / 1024),
             Option("--random", action="store_true", help="only on the strings of random paths"),
-            Option("--npath", type=int, default=100, metavar="N", help="how many of each graph (100)"),
+            Option("--npath", type=_count, default=100, metavar="N", help="how many of each graph (100)"),
             SEED,
         ),
     ),
