@@ -78,7 +78,8 @@ class TestAllPaths:
     @given(graphs(acyclic=False, energies=NOT_NEGATIVE))
     def test_the_first_is_the_best_path(self, graph):
         best, paths = best_path(graph), best_paths(graph, 1)
-        assert energies_of(paths) == ([] if best is None else [float(best.energy)])
+        # Of paths that differ by rounding alone, either may be the best.
+        assert energies_of(paths) == pytest.approx([] if best is None else [float(best.energy)], abs=1e-9)
 
     def test_of_a_graph_with_more_paths_than_can_be_counted(self):
         # 200 steps of 0 or 2⁻ᵏ: the energies are the multiples of the smallest step.
