@@ -194,7 +194,7 @@ def sum_over_paths(graph: Graph, beta: float = 1.0) -> Tensor:
         return (nothing + torch.inf).to(graph.energies)
     useful = Graph(structure, energies[torch.from_numpy(arcs).to(energies.device)], initial, final)
     ends = initial[first] + shortest_distance(useful, beta, "to")[first]
-    total = ends[ends.argmin()] if math.isinf(beta) else torch.logsumexp(-beta * ends, 0) / -beta
+    total = ends[ends.argmin()] if math.isinf(beta) else torch.logsumexp(-beta * ends, 0) / -beta + 0.0
     return total.to(graph.energies)
 
 
