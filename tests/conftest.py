@@ -15,5 +15,6 @@ def data_directory() -> Path:
         pytest.skip(f"no real data at {directory}; set GTN_EBM_DATA to the folder that holds it")
     return directory
 
+
 collect_ignore = ["fuzz_readers.py"]
 """A program, which needs atheris."""
