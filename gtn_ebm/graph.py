@@ -378,6 +378,10 @@ class Graph:
         """The same graph with other names for its labels; an acceptor's output takes the input's."""
         return self._replace(input_symbols=input_symbols, output_symbols=output_symbols)
 
+    def with_arc_maps(self, *arc_maps: NDArray[np.int32]) -> Graph:
+        """The same graph with other arc maps, [A] each: for operations made of several."""
+        return self._replace(arc_maps=arc_maps)
+
     def to(self, *target: Any) -> Graph:
         """The same graph with its energies and tensor attributes moved as ``torch.Tensor.to`` moves them.
 

@@ -29,3 +29,9 @@ def connect(graph: Graph) -> Graph:
     kept = forwards & reachable(source, *group(destination, graph.states), final)
     arcs = usable[kept[source] & kept[destination]]
     return restricted(graph, arcs.astype(np.int32), np.flatnonzero(kept).astype(np.int32))
+
+
+def connect_result(graph: Graph) -> Graph:
+    """``connect`` as the last step of an operation: the arc maps lead on to the operands of ``graph``."""
+    kept = connect(graph)
+    return kept.with_arc_maps(*(chosen[kept.arc_maps[0]] for chosen in graph.arc_maps))

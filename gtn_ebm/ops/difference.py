@@ -14,7 +14,7 @@ from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, _integers, as_array
 from gtn_ebm.kernels import difference as kernels
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, select
-from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.connection import connect, connect_result
 from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.symbols import EPSILON
@@ -60,8 +60,9 @@ def difference(first: Graph, second: Graph) -> Graph:
         attributes=carry_attributes((first,), (arcs,)),
         input_symbols=first.input_symbols,
         output_symbols=first.output_symbols,
+        arc_maps=(arcs, np.full(len(arcs), -1, np.int32)),
     )
-    return _connected(found, arcs, np.full(len(arcs), -1, np.int32))
+    return connect_result(found)
 
 
 def _none_where(absent: NDArray[np.bool_], energies: Tensor) -> Tensor:
@@ -105,22 +106,9 @@ def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
         [0],  # the lost state itself where the graph accepts nothing
         np.flatnonzero(rejects).tolist(),
         input_symbols=graph.input_symbols,
+        arc_maps=(np.full(len(source), -1, np.int32),),
     )
-    return _connected(found, np.full(len(source), -1, np.int32))
-
-
-def _connected(found: Graph, *arc_maps: Map) -> Graph:
-    kept = connect(found)
-    return Graph(
-        kept.structure,
-        kept.energies,
-        kept.initial,
-        kept.final,
-        attributes=kept.attributes,
-        input_symbols=kept.input_symbols,
-        output_symbols=kept.output_symbols,
-        arc_maps=[chosen[kept.arc_maps[0]] for chosen in arc_maps],
-    )
+    return connect_result(found)
 
 
 def _deterministic(graph: Graph) -> Graph:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.ops.composition import compose
-from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.connection import connect, connect_result
 from gtn_ebm.ops.determinization import subset_construction
 
 
@@ -54,17 +54,7 @@ def disambiguate(
     found = subset_construction(
         whole, beta, "single", delta, max_states, _sharing_a_future(whole, max_states)
     )
-    kept = connect(found)
-    return Graph(
-        kept.structure,
-        kept.energies,
-        kept.initial,
-        kept.final,
-        attributes=kept.attributes,
-        input_symbols=kept.input_symbols,
-        output_symbols=kept.output_symbols,
-        arc_maps=(found.arc_maps[0][kept.arc_maps[0]],),
-    )
+    return connect_result(found)
 
 
 def _sharing_a_future(graph: Graph, max_states: int | None) -> NDArray[np.int64]:

@@ -125,7 +125,7 @@ def epsilon_normalize(
         raise GraphError(f"side must be 'input' or 'output', not {side!r}")
     if side == "output":
         normal = epsilon_normalize(invert(graph), "input", beta, max_states=max_states)
-        return _with_map(invert(normal), normal.arc_maps[0])
+        return invert(normal).with_arc_maps(*normal.arc_maps)
     waiting = queued(graph, both_sides=False, max_states=max_states)
     try:
         normal = remove_epsilons(waiting, beta)
@@ -133,20 +133,7 @@ def epsilon_normalize(
         # An epsilon cycle of the graph itself: the same error, with its states' numbers.
         remove_epsilons(graph, beta)
         raise
-    return _with_map(normal, waiting.arc_maps[0][normal.arc_maps[0]])
-
-
-def _with_map(graph: Graph, arc_map: Map) -> Graph:
-    return Graph(
-        graph.structure,
-        graph.energies,
-        graph.initial,
-        graph.final,
-        attributes=graph.attributes,
-        input_symbols=graph.input_symbols,
-        output_symbols=graph.output_symbols,
-        arc_maps=(arc_map,),
-    )
+    return normal.with_arc_maps(waiting.arc_maps[0][normal.arc_maps[0]])
 
 
 class _Closures(NamedTuple):

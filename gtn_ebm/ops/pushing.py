@@ -14,6 +14,7 @@ from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import pushing as kernels
 from gtn_ebm.ops.arc_maps import carry_attributes, gather, select
 from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.reversal import reverse
 from gtn_ebm.symbols import EPSILON
 
 End = Literal["initial", "final"]
@@ -94,7 +95,8 @@ def push_labels(graph: Graph, to: End = "initial") -> Graph:
     """
     _check_end(to)
     if to == "final":
-        return _reversed(push_labels(_reversed(graph)))
+        pushed = push_labels(reverse(graph))
+        return reverse(pushed).with_arc_maps(*pushed.arc_maps)
     connected = connect(graph)
     structure = connected.structure
     ends = structure.source.view(np.uint32), structure.destination.view(np.uint32)
@@ -112,21 +114,6 @@ def push_labels(graph: Graph, to: End = "initial") -> Graph:
 def _check_end(to: End) -> None:
     if to not in ("initial", "final"):
         raise GraphError(f"to must be 'initial' or 'final', not {to!r}")
-
-
-def _reversed(graph: Graph) -> Graph:
-    """Every path backwards; the arcs keep their places and the graph its arc maps."""
-    old = graph.structure
-    return Graph(
-        Structure.of_valid(old.destination, old.source, old.input_labels, old.output_labels, old.states),
-        graph.energies,
-        graph.final,
-        graph.initial,
-        attributes=graph.attributes,
-        input_symbols=graph.input_symbols,
-        output_symbols=graph.output_symbols,
-        arc_maps=graph.arc_maps,
-    )
 
 
 def _rewritten(connected: Graph, offsets: NDArray[np.int64], labels: NDArray[np.int32]) -> Graph:
