@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from gtn_ebm.distance import check_beta, sum_over_paths, weights
 from gtn_ebm.errors import CycleError, GraphError
@@ -160,9 +159,12 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
         )
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         parts = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # Third derivatives and on: the engine that sums cycles, too, differentiates as often as wanted.
+            of_graphs = zip(ctx.structures, _by_graph(parts), _by_graph(grads), strict=True)
+            return None, None, *(d for item in of_graphs for d in _uses_along(item, ctx.beta))
         # The matrix of second derivatives of F is symmetric: its product with a vector is a derivative along
         # it.
         along = parallel_map(
@@ -192,6 +194,20 @@ def _parts(graphs: Sequence[Graph]) -> list[Tensor]:
     return [part for graph in graphs for part in (graph.energies, graph.initial, graph.final)]
 
 
+def _uses_along(
+    item: tuple[Structure, tuple[Tensor, ...], tuple[Tensor, ...]], beta: float
+) -> tuple[Tensor, ...]:
+    """The derivative of Σ direction · posteriors in the energies, which can be differentiated again."""
+    structure, parts, direction = item
+    # Each its own tensor, as initial and final energies may be one.
+    own = [part.view_as(part) if part.requires_grad else part.detach().requires_grad_() for part in parts]
+    free = sum_over_paths(Graph(structure, *own), beta)
+    uses = torch.autograd.grad(free, own, create_graph=True)
+    # Where there is no path the uses are 0 and have no derivative; the empty slice keeps the sum one of them.
+    summed = torch.cat([*(use * along for use, along in zip(uses, direction, strict=True)), own[0][:0]]).sum()
+    return torch.autograd.grad(summed, own, create_graph=True, allow_unused=True, materialize_grads=True)
+
+
 def _expected_uses(graph: Graph, beta: float) -> Posteriors:
     """The posteriors of a graph with cycles: the gradient of its free energy."""
     parts = graph.energies, graph.initial, graph.final
@@ -213,7 +229,7 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """F_β = −(1/β) log Σ_paths exp(−β E(path)): the forward scorer of LeCun et al. 1998.
 
     β = ∞ gives the minimum energy. +inf where there is no path (with a gradient of 0). The derivative in an
-    arc's energy is the arc's posterior; first and second derivatives flow through torch. The sums are carried
+    arc's energy is the arc's posterior; derivatives of any order flow through torch. The sums are carried
     in float64, scaled so that they neither underflow nor overflow, whatever the dtype of the energies. An
     acyclic graph takes one pass forward and one back; cycles are summed in closed form, at the cost of
     ``distance.shortest_distance``.
@@ -266,8 +282,9 @@ def posteriors(graphs: Sequence[Graph], beta: float = 1.0) -> list[Posteriors]: 
 def posteriors(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Posteriors | list[Posteriors]:
     """The probability of every arc, initial and final state under p(path) ∝ exp(−β E(path)).
 
-    Differentiable once; on cycles, where it is the expected number of uses, as often as wanted. Args and
-    errors as of ``free_energy``; β must be finite.
+    On cycles it is the expected number of uses. Differentiable as often as wanted: once at the cost of one
+    more pass each way, beyond that at the cost of ``distance.shortest_distance``. Args and errors as of
+    ``free_energy``; β must be finite.
     """
     check_beta(beta)
     if math.isinf(beta):
