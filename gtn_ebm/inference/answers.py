@@ -1,0 +1,157 @@
+"""Answers: the strings that paths write, each with the free energy of all its paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gtn_ebm.distance import check_beta
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph
+from gtn_ebm.inference.best_paths import best_paths
+from gtn_ebm.inference.free_energy import free_energy
+from gtn_ebm.inference.sampling import random_paths
+from gtn_ebm.ops.composition import compose
+from gtn_ebm.ops.determinization import determinize
+from gtn_ebm.ops.epsilons import remove_epsilons
+from gtn_ebm.ops.labels import project
+
+DELTA = 1e-10
+"""How far apart residuals may be that determinization takes as equal. Only the order of answers depends on
+it, as their energies are worked out anew."""
+
+
+class Answer(NamedTuple):
+    """A string that paths of a graph write.
+
+    Its probability is exp(−β (energy − F_β)) with the free energy F_β of the graph.
+
+    Attributes:
+        labels: the string, without epsilons.
+        energy: F_β over the paths that write it (the least energy at β = ∞); a scalar, differentiable.
+    """
+
+    labels: list[int]
+    energy: Tensor
+
+
+def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float = 1.0) -> Tensor:
+    """F_β over the paths that write each of these strings: latent paths summed, or minimised at β = ∞.
+
+    Args:
+        graph: any graph; its output labels count, epsilons left out.
+        answers: N strings of labels ≥ 0.
+        beta: inverse temperature, > 0.
+
+    Returns:
+        [N] in the dtype of the energies; +inf, with a gradient of 0, for what no path writes. Differentiable
+        as often as wanted.
+
+    Raises:
+        GraphError: β ≤ 0, or a label below 0.
+        CycleError: as ``free_energy``.
+
+    Costs a composition with the string and its free energy, for each.
+
+    >>> from gtn_ebm import Structure
+    >>> graph = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 1, 2], [5, 5, 6]), torch.ones(3))
+    >>> answer_energies(graph, [[5], [6], [7]])
+    tensor([0.3069, 1.0000,    inf])
+    """
+    check_beta(beta)
+    for k, labels in enumerate(answers):
+        if min(labels, default=0) < 0:
+            raise GraphError(f"answer {k} has the label {min(labels)}, but answers are made of labels ≥ 0")
+    if not len(answers):
+        return graph.energies.new_zeros(0)
+    written = project(graph, "output").with_symbols(None)
+    selectors = [Graph.linear(list(labels)).to(graph.energies.device, graph.dtype) for labels in answers]
+    return free_energy(compose(_bare(written), selectors), beta)
+
+
+def _bare(graph: Graph) -> Graph:
+    """Without attributes, which nobody asks for."""
+    return Graph(graph.structure, graph.energies, graph.initial, graph.final)
+
+
+def best_answers(
+    graph: Graph, count: int, beta: float = 1.0, *, max_states: int | None = None
+) -> list[Answer]:
+    """The ``count`` answers of least energy, exactly, best first: the most probable strings.
+
+    At a finite β all paths that write a string are summed: what the graph writes is determinized in the log
+    semiring, and the best paths of that are the best strings. At β = ∞ the least energy of a string's paths
+    counts, as of ``best_paths(unique=True)``, and nothing need be determinized.
+
+    Args:
+        graph: any acyclic graph; one with cycles where it has a deterministic equivalent.
+        count: how many; fewer where the graph writes no more.
+        beta: inverse temperature, > 0.
+        max_states: the most states to determinize to; as of ``determinize``.
+
+    Returns:
+        The answers, their energies ascending and differentiable (as of ``answer_energies``). Of answers whose
+        energies differ by less than 1e-10 for each label any may come first.
+
+    Raises:
+        GraphError: more states than ``max_states``: exponentially many at worst, as finding the best string
+            is NP-hard (Casacuberta and de la Higuera 2000); prune the graph first, or take ``best_answers``
+            at β = ∞. Also count < 0, or β ≤ 0.
+        CycleError: as ``free_energy``.
+
+    >>> from gtn_ebm import Structure
+    >>> graph = Graph(
+    ...     Structure([0, 0, 0], [1, 1, 1], [0, 1, 2], [5, 5, 6]), torch.tensor([1.0, 1.0, 0.5])
+    ... )
+    >>> best_answers(graph, 2)
+    [Answer(labels=[5], energy=tensor(0.3069)), Answer(labels=[6], energy=tensor(0.5000))]
+    >>> best_answers(graph, 1, math.inf)
+    [Answer(labels=[6], energy=tensor(0.5000))]
+    """
+    check_beta(beta)
+    if count < 0:
+        raise GraphError(f"cannot find {count} answers")
+    written = _bare(project(graph, "output"))
+    if math.isinf(beta):
+        best = best_paths(written, count, unique=True)
+        return [Answer(path.output_labels, path.energy) for path in best]
+    exact = written.detach().to(torch.float64)
+    single = determinize(remove_epsilons(exact, beta), beta, delta=DELTA, max_states=max_states)
+    strings = [path.output_labels for path in best_paths(single, count)]
+    energies = answer_energies(written, strings, beta).unbind()
+    answers = [Answer(*pair) for pair in zip(strings, energies, strict=True)]
+    return sorted(answers, key=lambda answer: answer.energy.item())
+
+
+def random_answers(
+    graph: Graph, count: int, beta: float = 1.0, generator: torch.Generator | None = None
+) -> list[Answer]:
+    """Independent exact samples of answers: what exact samples of paths write.
+
+    An answer is drawn with probability exp(−β (energy − F_β)), its latent paths summed out.
+
+    Args:
+        graph, count, generator: as of ``random_paths``.
+        beta: inverse temperature, finite and > 0.
+
+    Returns:
+        ``count`` answers, their energies differentiable; or none where the graph has no path of finite
+        energy. Energies are worked out once for each different answer, as by ``answer_energies``.
+
+    Raises:
+        CycleError, GraphError: as ``random_paths``.
+
+    >>> from gtn_ebm import Structure
+    >>> graph = Graph(Structure([0, 0], [1, 1], [7, 8], [5, 5]), torch.zeros(2))
+    >>> random_answers(graph, 1)
+    [Answer(labels=[5], energy=tensor(-0.6931))]
+    """
+    check_beta(beta)
+    drawn = [tuple(path.output_labels) for path in random_paths(_bare(graph), count, beta, generator)]
+    different = list(dict.fromkeys(drawn))
+    energies = dict(zip(different, answer_energies(graph, different, beta).unbind(), strict=True))
+    return [Answer(list(labels), energies[labels]) for labels in drawn]
