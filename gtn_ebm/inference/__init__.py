@@ -4,6 +4,7 @@ from gtn_ebm.inference.best_paths import best_paths
 from gtn_ebm.inference.comparison import equal, equivalent, isomorphic, random_equivalent
 from gtn_ebm.inference.free_energy import Posteriors, free_energy, posteriors
 from gtn_ebm.inference.least_energy import Path, best_path, minimum_energy
+from gtn_ebm.inference.offending import most_offending, offending_energy
 from gtn_ebm.inference.sampling import random_paths
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "free_energy",
     "isomorphic",
     "minimum_energy",
+    "most_offending",
+    "offending_energy",
     "posteriors",
     "random_equivalent",
     "random_paths",
