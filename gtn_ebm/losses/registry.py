@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
 
+from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 
 P = ParamSpec("P")
 
-ENERGIES = ("desired", "everything", "wrong", "wrong_answers", "answers", "costs")
+ENERGIES = ("desired", "everything", "wrong", "wrong_answers", "answers", "costs", "expected_cost")
 """What a loss may need, each of shape [...], or [..., K] for K answers:
 
 - desired: the energy of the desired answer;
@@ -24,10 +26,11 @@ ENERGIES = ("desired", "everything", "wrong", "wrong_answers", "answers", "costs
 - wrong: the energy of the most offending incorrect answer, or the free energy of all incorrect ones;
 - wrong_answers: the energies of K incorrect answers;
 - answers: the energies of K answers, right and wrong;
-- costs: what it costs to give each of these.
+- costs: what it costs to give each of these;
+- expected_cost: what it costs on average over all answers.
 """
 
-OF_SEVERAL = ("wrong_answers", "answers", "costs")
+OF_SEVERAL = ("wrong_answers", "answers", "costs", "expected_cost")
 """Those with a last dimension for the answers."""
 
 
@@ -72,29 +75,36 @@ def by_name(name: str) -> Loss:
     return found
 
 
-def loss(beta: float, *aliases: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     """Enters a function of energies into the table, and makes it refuse what is no energy, no margin or no β.
 
-    Where the desired energy is +inf (there is no such answer), the loss is its limit, +inf for most, with a
-    gradient of 0, whatever the other energies are.
+    Where the desired energy is +inf, since there is no such answer, the loss is its limit (+inf for most)
+    with a gradient of 0, whatever the other energies are.
+
+    Args:
+        beta: the inverse temperature of the energies where none is given.
+        aliases: other names of the loss.
     """
 
     def enter(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-        signature = inspect.signature(function)
-        names = signature.parameters
-        needs = tuple(name for name in names if name in ENERGIES)
-        options = {name: names[name].default for name in names if name not in ENERGIES}
+        name, signature = function.__name__, inspect.signature(function)
+        defaults = {key: parameter.default for key, parameter in signature.parameters.items()}
+        needs = tuple(key for key in defaults if key in ENERGIES)
+        options = {key: default for key, default in defaults.items() if key not in ENERGIES}
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> Tensor:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            _check_options(function.__name__, {name: given.arguments[name] for name in options})
-            energies = {name: _checked(function.__name__, name, given.arguments[name]) for name in needs}
+            _check_options(name, {key: given.arguments[key] for key in options})
+            energies = {key: given.arguments[key] for key in needs}
+            for key, values in energies.items():
+                _check_energies(name, key, values)
             given.arguments.update(_at_limit(energies))
-            return function(*given.args, **given.kwargs)
+            result = function(*given.args, **given.kwargs)
+            _check_result(name, result, energies)
+            return result
 
-        name = function.__name__
         LOSSES[name] = Loss(name, checked, needs, options, beta)
         ALIASES.update(dict.fromkeys(aliases, name))
         return checked
@@ -102,32 +112,45 @@ def loss(beta: float, *aliases: str) -> Callable[[Callable[P, Tensor]], Callable
     return enter
 
 
-def _checked(loss: str, name: str, energies: Any) -> Tensor:
+def _check_energies(loss: str, name: str, energies: Any) -> None:
     if not isinstance(energies, Tensor) or not energies.dtype.is_floating_point:
-        raise GraphError(f"{loss} needs the energies {name!r} as a floating tensor, not {energies!r:.60}")
+        raise GraphError(f"{loss} needs {name!r} as a floating tensor, not {energies!r:.60}")
     if name in OF_SEVERAL and energies.ndim == 0:
         raise GraphError(f"{loss} needs {name!r} with a last dimension for the answers, [..., K]")
     wrong = torch.isnan(energies) | (energies == -torch.inf)
     if wrong.any():
-        place = tuple(wrong.nonzero()[0].tolist())
         raise GraphError(
-            f"{name}{list(place) if place else ''} is {float(energies[place])}; {loss} needs numbers, or "
-            "+inf where there is no such answer"
+            f"{_place(name, wrong)} is {float(energies[wrong][0])}; {loss} needs numbers, or +inf where "
+            "there is no such answer"
         )
-    return energies
+
+
+def _place(name: str, wrong: Tensor) -> str:
+    """The first place that is marked, as one would index it."""
+    place = wrong.nonzero()[0].tolist()
+    return f"{name}{place}" if place else name
 
 
 def _check_options(loss: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
-        if isinstance(value, Tensor):
-            fits = bool((value >= 0).all())
-        elif isinstance(value, int | float):
-            fits = value > 0 if name == "beta" else value >= 0
-        else:
-            continue
-        if not fits:
-            bound = "positive" if name == "beta" else "0 or more"
-            raise GraphError(f"{name} of {loss} must be {bound}, not {value}")
+        if name == "beta":
+            check_beta(value)
+            if math.isinf(value):
+                raise GraphError(f"{loss} needs a finite β")
+        elif isinstance(value, Tensor | int | float) and not torch.as_tensor(value >= 0).all():
+            raise GraphError(f"{name} of {loss} must be 0 or more, not {value}")
+
+
+def _check_result(loss: str, result: Tensor, energies: Mapping[str, Tensor]) -> None:
+    """A loss is a number wherever the desired answer can be given."""
+    if "desired" not in energies:
+        return
+    wrong = ~torch.isfinite(result) & torch.isfinite(energies["desired"])
+    if wrong.any():
+        raise GraphError(
+            f"{_place(loss, wrong)} is {float(result[wrong][0])}: the energies are too far apart for it, or "
+            "those of all answers do not hold the desired one"
+        )
 
 
 def _at_limit(energies: dict[str, Tensor]) -> dict[str, Tensor]:
