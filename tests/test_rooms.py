@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": {"graph", "distance", "semiring", "kernels"},
     "inference": {"graph", "distance", "semiring", "ops", "kernels"},
     "dense": {"graph", "distance", "inference", "kernels"},
-    "losses": {"graph", "inference", "dense"},
+    "losses": {"graph", "distance", "ops", "inference", "dense"},
     "transformers": BELOW_TRANSFORMERS,
     "warmup": BELOW_TRANSFORMERS,
     "io": {"graph"},
