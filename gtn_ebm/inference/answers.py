@@ -25,6 +25,11 @@ DELTA = 1e-10
 it, as their energies are worked out anew."""
 
 
+def bare(graph: Graph) -> Graph:
+    """Without attributes and names, so that any string of labels can be matched."""
+    return Graph(graph.structure, graph.energies, graph.initial, graph.final)
+
+
 class Answer(NamedTuple):
     """A string that paths of a graph write.
 
@@ -68,14 +73,9 @@ def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float 
             raise GraphError(f"answer {k} has the label {min(labels)}, but answers are made of labels ≥ 0")
     if not len(answers):
         return graph.energies.new_zeros(0)
-    written = project(graph, "output").with_symbols(None)
+    written = bare(project(graph, "output"))
     selectors = [Graph.linear(list(labels)).to(graph.energies.device, graph.dtype) for labels in answers]
-    return free_energy(compose(_bare(written), selectors), beta)
-
-
-def _bare(graph: Graph) -> Graph:
-    """Without attributes, which nobody asks for."""
-    return Graph(graph.structure, graph.energies, graph.initial, graph.final)
+    return free_energy(compose(written, selectors), beta)
 
 
 def best_answers(
@@ -115,7 +115,7 @@ def best_answers(
     check_beta(beta)
     if count < 0:
         raise GraphError(f"cannot find {count} answers")
-    written = _bare(project(graph, "output"))
+    written = bare(project(graph, "output"))
     if math.isinf(beta):
         best = best_paths(written, count, unique=True)
         return [Answer(path.output_labels, path.energy) for path in best]
@@ -151,7 +151,7 @@ def random_answers(
     [Answer(labels=[5], energy=tensor(-0.6931))]
     """
     check_beta(beta)
-    drawn = [tuple(path.output_labels) for path in random_paths(_bare(graph), count, beta, generator)]
+    drawn = [tuple(path.output_labels) for path in random_paths(bare(graph), count, beta, generator)]
     different = list(dict.fromkeys(drawn))
     energies = dict(zip(different, answer_energies(graph, different, beta).unbind(), strict=True))
     return [Answer(list(labels), energies[labels]) for labels in drawn]

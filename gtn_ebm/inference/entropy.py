@@ -22,6 +22,7 @@ from gtn_ebm.ops.composition import compose
 from gtn_ebm.ops.difference import difference
 from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.ops.properties import properties
+from gtn_ebm.ops.scaling import scale
 
 
 def entropy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
@@ -180,7 +181,7 @@ def _composed(first: Graph, second: Graph, beta: float) -> tuple[Tensor, Tensor,
     if difference(one.detach(), other.detach()).states:
         return torch.full_like(own, torch.inf), free, own
     # Which states and arcs are made does not depend on energies: the two have one structure.
-    by_one, by_other = compose(one, _without_energies(other)), compose(_without_energies(one), other)
+    by_one, by_other = compose(one, scale(other, 0.0)), compose(scale(one, 0.0), other)
     return mean_energies([posteriors(by_one, beta)], [by_other])[0], free, own
 
 
@@ -195,15 +196,6 @@ def _unambiguous(graph: Graph, beta: float) -> Graph:
             "disambiguate it, at the same β first"
         )
     return silent
-
-
-def _without_energies(graph: Graph) -> Graph:
-    """The same graph with every finite energy 0."""
-
-    def zero(energies: Tensor) -> Tensor:
-        return torch.where(energies.detach() == torch.inf, torch.inf, torch.zeros_like(energies))
-
-    return graph.with_energies(*(zero(part) for part in (graph.energies, graph.initial, graph.final)))
 
 
 def free_energy_slope(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:

@@ -14,6 +14,7 @@ from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.free_energy import Posteriors, free_energy, posteriors
+from gtn_ebm.ops.scaling import scale
 
 
 def distributions(graphs: Sequence[Graph], beta: float) -> tuple[list[Graph], Tensor, list[Posteriors]]:
@@ -219,18 +220,11 @@ def energy_variance(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tenso
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
     with torch.inference_mode(False), torch.enable_grad():
         if not differentiable:
-            parts = [part.detach().clone() for part in parts]
-        scale = torch.ones(len(graphs), dtype=torch.float64, requires_grad=True)
-        scaled = [_scaled(part, scale[k // 3].to(part.device)) for k, part in enumerate(parts)]
-        moved = [graph.with_energies(*scaled[3 * k : 3 * k + 3]) for k, graph in enumerate(exact)]
-        free = free_energy(moved, beta)
+            copies = [part.detach().clone() for part in parts]
+            exact = [graph.with_energies(*copies[3 * k : 3 * k + 3]) for k, graph in enumerate(exact)]
+        times = exact[0].energies.new_ones(len(graphs), requires_grad=True)
+        free = free_energy([scale(*pair) for pair in zip(exact, times, strict=True)], beta)
         check_paths(free)
-        (mean,) = torch.autograd.grad(free.sum(), scale, create_graph=True)
-        (slope,) = torch.autograd.grad(mean.sum(), scale, create_graph=differentiable)
-    return (slope / -beta).to(graphs[0].energies) + 0.0
-
-
-def _scaled(energies: Tensor, scale: Tensor) -> Tensor:
-    """The energies times a number, +inf left alone."""
-    finite = energies != torch.inf
-    return torch.where(finite, torch.where(finite, energies, 0.0) * scale, torch.inf)
+        (mean,) = torch.autograd.grad(free.sum(), times, create_graph=True)
+        (slope,) = torch.autograd.grad(mean.sum(), times, create_graph=differentiable)
+    return (slope / -beta).to(graphs[0].dtype) + 0.0

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.inference.answers import best_answers
-from gtn_ebm.inference.expectation import check_finite, check_paths, distributions, mean_of
+from gtn_ebm.graph import Graph
+from gtn_ebm.inference.answers import bare, best_answers
+from gtn_ebm.inference.expectation import check_finite, check_paths
+from gtn_ebm.inference.expected_cost import expected_cost
 from gtn_ebm.inference.free_energy import free_energy
 from gtn_ebm.kernels import edit_distance as kernels
-from gtn_ebm.ops.arc_maps import select
+from gtn_ebm.ops.costs import MOST_STATES, edit_distance
+from gtn_ebm.ops.labels import project
 from gtn_ebm.symbols import EPSILON
 
 
@@ -35,114 +37,47 @@ class Decision(NamedTuple):
 
 
 def expected_edit_distance(
-    graph: Graph, answer: Sequence[int], beta: float = 1.0, *, max_states: int | None = None
+    graph: Graph,
+    answer: Sequence[int],
+    beta: float = 1.0,
+    *,
+    at_most: int | None = None,
+    max_states: int = MOST_STATES,
 ) -> Tensor:
     """Σ p(y) d(y, answer) over all that the graph writes, exactly: the risk of giving this answer.
 
-    p(y) ∝ exp(−β F_β(y)), and d is the least number of labels to insert, delete and replace. The row of the
-    table by which edit distances are found is carried along the paths: where two paths meet in a state with
-    equal rows, they go on as one. So each path has its distance, whichever way the labels are best matched,
-    and the risk is an expectation over the paths of a graph of such pairs; with cycles, too.
+    p(y) ∝ exp(−β F_β(y)), and d is the least number of labels to insert, delete and replace: the
+    ``expected_cost`` of the acceptor of all edit distances to the answer.
 
     Args:
-        graph: any graph; its output labels count, epsilons left out.
+        graph: any graph, with cycles, too; its output labels count, epsilons left out.
         answer: labels ≥ 0.
         beta: inverse temperature, finite and > 0.
-        max_states: the most pairs of a state and a row to make; a million where omitted.
+        at_most: what any larger distance counts as, which keeps the acceptor small.
+        max_states: the most states of that acceptor. Each label of the answer makes it 2 to 3 times as
+            large: 12 labels are about as many as there is room for, where ``at_most`` is omitted.
 
     Returns:
         A scalar in the dtype of the energies, differentiable as often as wanted: as a loss, it is the exact
         minimum Bayes risk criterion (expected word errors).
 
     Raises:
-        GraphError: more pairs than ``max_states``: a state may have up to 3^L rows for an answer of L labels,
-            and has few where paths to it differ little; a graph without a path; β out of range.
+        GraphError: more than ``max_states`` states, a graph without a path, or β out of range.
         CycleError: as ``free_energy``.
 
+    >>> from gtn_ebm import Structure
     >>> words = Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.zeros(3))
     >>> expected_edit_distance(words, [0, 2])
     tensor(0.5000)
     """
     check_finite(beta)
-    if min(answer, default=0) < 0:
-        raise GraphError(f"an answer is made of labels ≥ 0, not {min(answer)}")
-    pairs, remaining = _with_rows(graph, list(answer), 1_000_000 if max_states is None else max_states)
-    _, _, (found,) = distributions([pairs], beta)
-    written = torch.from_numpy(pairs.output_labels != EPSILON).to(found.arcs)
-    return (mean_of(found.arcs, written) + mean_of(found.final, remaining.to(found.arcs))).to(graph.dtype)
-
-
-def _with_rows(graph: Graph, answer: list[int], most: int) -> tuple[Graph, Tensor]:
-    """The graph's states paired with rows, which reach the same paths, and what ending in each pair adds to
-    the number of labels written, [S].
-
-    A row is the distances from what was written to each beginning of the answer, less the number of labels
-    written; so there are only finitely many.
-    """
-    rows = _Rows(answer)
-    offsets, order = graph.structure.out_index
-    leaving = [order[offsets[q] : offsets[q + 1]].tolist() for q in range(graph.states)]
-    destination, labels = graph.destination.tolist(), graph.output_labels.tolist()
-    usable = (graph.energies.detach() < torch.inf).tolist()
-    starts = np.flatnonzero((graph.initial.detach() < torch.inf).numpy(force=True)).tolist()
-    number = {(state, rows.first): k for k, state in enumerate(starts)}
-    pairs = list(number)
-    source, target, arcs = [], [], []
-    for here, (state, row) in enumerate(pairs):  # which grows
-        for arc in leaving[state]:
-            if not usable[arc]:
-                continue
-            pair = destination[arc], row if labels[arc] == EPSILON else rows.after(row, labels[arc])
-            if pair not in number:
-                number[pair] = len(pairs)
-                pairs.append(pair)
-                if len(pairs) > most:
-                    raise GraphError(
-                        f"there are more than {most} pairs of a state and a row of edit distances, the most "
-                        "that max_states allows; raise it, or prune the graph"
-                    )
-            source.append(here)
-            target.append(number[pair])
-            arcs.append(arc)
-    states = np.array([state for state, _ in pairs], np.int32)
-    chosen = np.array(arcs, np.int32)
-    structure = Structure(source, target, graph.output_labels[chosen], states=len(pairs))
-    initial = select(graph.initial, states)
-    initial = initial.masked_fill(torch.arange(len(pairs), device=initial.device) >= len(starts), torch.inf)
-    paired = Graph(structure, select(graph.energies, chosen), initial, select(graph.final, states))
-    return paired, torch.tensor([rows.last(row) for _, row in pairs], dtype=torch.float64)
-
-
-class _Rows:
-    """Rows of edit distances to one answer, numbered as they come up."""
-
-    def __init__(self, answer: list[int]):
-        self._answer = answer
-        self._rows: list[tuple[int, ...]] = []
-        self._number: dict[tuple[int, ...], int] = {}
-        self._after: dict[tuple[int, int], int] = {}
-        self.first = self._numbered(tuple(range(len(answer) + 1)))
-
-    def _numbered(self, row: tuple[int, ...]) -> int:
-        if row not in self._number:
-            self._number[row] = len(self._rows)
-            self._rows.append(row)
-        return self._number[row]
-
-    def last(self, row: int) -> int:
-        return self._rows[row][-1]
-
-    def after(self, row: int, label: int) -> int:
-        """The row once a label more is written."""
-        # All labels that the answer lacks are alike.
-        key = row, label if label in self._answer else EPSILON
-        if key not in self._after:
-            old, new = self._rows[row], [0]
-            for j, wanted in enumerate(self._answer):
-                # One less than the table's, as one label more was written.
-                new.append(min(old[j] - (wanted == label), old[j + 1], new[j] + 1))
-            self._after[key] = self._numbered(tuple(new))
-        return self._after[key]
+    written = bare(project(graph, "output"))
+    labels = written.output_labels[written.output_labels != EPSILON]
+    selector = Graph.linear(list(answer)).to(graph.energies.device, graph.dtype)
+    costs = edit_distance(selector, np.unique(labels), at_most=at_most, max_states=max_states)
+    risk = expected_cost(written, costs, beta)
+    check_paths(risk[None])
+    return risk
 
 
 def minimum_risk_answer(
@@ -165,6 +100,7 @@ def minimum_risk_answer(
     Source: Goel and Byrne, "Minimum Bayes-risk automatic speech recognition" (2000); Stolcke, König and
     Weintraub (1997).
 
+    >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 0, 1], [2, 2, 1, 2], [7, 8, 5, 6]), torch.tensor([0.3, 0.4, 0.0, 0.0]))
     >>> minimum_risk_answer(graph, 3).labels  # two wrong labels are worse than one
     [7]

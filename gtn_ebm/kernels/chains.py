@@ -51,7 +51,7 @@ def _sums(graph, order, window):
 def _start(graph, order, window, to_go, generator):
     """A first state within the window, or the one behind it; −1 where there is none."""
     initial = graph[3]
-    low, high, behind = window
+    low, _, behind = window
     total = -np.float64(initial[behind]) if behind >= 0 else -np.inf
     for place in range(len(to_go)):
         total = _log_add(total, to_go[place] - initial[order[low + 1 + place]])

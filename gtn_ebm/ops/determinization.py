@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
@@ -17,6 +16,7 @@ from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import determinization as kernels
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather, select
 from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.tape import Tape, replayed
 
 Outputs = Literal["single", "all", "best"]
 _OUTPUTS = {"single": kernels.SINGLE, "all": kernels.ALL, "best": kernels.BEST}
@@ -53,8 +53,9 @@ def determinize(
 
     Returns:
         A graph with ``arc_maps`` (the arc that each arc stems from, −1 where from several or from none), and
-        the attributes along it. Energies are differentiable once. The derivative of ``free_energy`` at the
-        same β is exactly that of the graph's own. The derivative of a single path's energy is, too, unless
+        the attributes along it. Energies are differentiable as often as wanted. Derivatives of
+        ``free_energy`` at the same β are exactly those of the graph's own. Those of a single path's energy are,
+        too, unless
         residuals coincide that depend on the energies in different ways, so that two paths go on from one
         state although a change of energies would part them: there it is right on average over what
         follows. Where the sum over all paths diverges, there is no such average, and the residuals stand in
@@ -79,15 +80,6 @@ def determinize(
     if outputs == "best" and not math.isinf(beta):
         raise GraphError(f"outputs='best' needs β = ∞ (beta=math.inf), not {beta}")
     return subset_construction(connect(graph), beta, outputs, delta, max_states)
-
-
-class Tape(NamedTuple):
-    """What a search found, and what its energies are made of."""
-
-    weights: NDArray[np.float64]
-    found: tuple[Any, ...]
-    counts: NDArray[np.int64]
-    beta: float
 
 
 def subset_construction(
@@ -242,12 +234,17 @@ class _Energies(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tape: Tape, pull: NDArray[np.float64] | None, weights: Tensor) -> Tensor:
         ctx.tape, ctx.pull = tape, pull
+        ctx.save_for_backward(weights)
         return torch.from_numpy(tape.found[3]["energy"][: tape.counts[kernels.MOVES]].copy()).to(weights)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         tape = ctx.tape
+        if torch.is_grad_enabled():
+            (weights,) = ctx.saved_tensors
+            own = weights.view_as(weights)
+            (result,) = torch.autograd.grad(replayed(tape, own), own, grad, create_graph=True)
+            return None, None, result
         along = kernels.backward(
             tape.weights, tape.found, tape.counts, tape.beta, ctx.pull, as_array(grad.double())
         )
