@@ -122,7 +122,8 @@ def _values(graph: Graph, values: str | Tensor, uses: Tensor) -> Tensor:
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise GraphError(f"{named} must hold a number for each of {graph.arcs} arcs, not {shape}")
     values = values.to(uses)
-    unknown = torch.isnan(values.detach()).view(graph.arcs, -1).any(1) & (uses > 0.0)
+    width = math.prod(values.shape[1:])
+    unknown = torch.isnan(values.detach()).view(graph.arcs, width).any(1) & (uses > 0.0)
     if unknown.any():
         raise GraphError(
             f"{named} is NaN for arc {int(unknown.nonzero()[0])}, which paths use; "
