@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -67,29 +68,42 @@ def free(energies: Tensor, beta: float) -> Tensor:
     return -torch.logsumexp(-beta * energies, 0) / beta
 
 
-def check(
-    graph: Graph, query: Callable[[Graph], Tensor], wanted: Callable[[Graph, list[Walk]], Tensor]
-) -> None:
-    """Value and gradient of a query are those of a sum over all paths, to 1e-9 of their size."""
-    found = walks(graph)
-    results = []
-    for function in (query, lambda moved: wanted(moved, found)):
-        parts = requiring_grad(graph)
-        value = function(graph.with_energies(*parts))
-        gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True, materialize_grads=True)
-        results.append((value.detach(), *gradients))
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-9)
+Query = Callable[[Graph, float], Tensor]
+Reference = Callable[[Graph, list[Walk], float], Tensor]
 
 
-def free_parts(graph: Graph) -> tuple[list[Tensor], Callable[..., Graph]]:
-    """Energies to differentiate numerically, and the graph of them, what is +inf staying so."""
-    parts = [graph.energies, graph.initial, graph.final]
-    finite = [part.isfinite() for part in parts]
+def check(some: Iterable[tuple[Graph, float]], query: Query, wanted: Reference) -> None:
+    """Values and gradients of a query are those of a sum over all paths, to 1e-9 of their size."""
+    for graph, beta in some:
+        found = walks(graph)
+        ours, theirs = requiring_grad(graph), requiring_grad(graph)
+        values = query(graph.with_energies(*ours), beta), wanted(graph.with_energies(*theirs), found, beta)
+        for one, other in zip(
+            *(
+                [value.detach(), *_gradients(value, parts)]
+                for value, parts in zip(values, (ours, theirs), strict=True)
+            ),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-9, atol=1e-9)
 
-    def moved(*given: Tensor) -> Graph:
-        return graph.with_energies(
-            *(torch.where(f, p, torch.inf) for f, p in zip(finite, given, strict=True))
-        )
 
-    return [torch.where(f, p, 0.0).requires_grad_() for f, p in zip(finite, parts, strict=True)], moved
+def _gradients(value: Tensor, parts: list[Tensor]) -> Sequence[Tensor]:
+    return torch.autograd.grad(value.sum(), parts, allow_unused=True, materialize_grads=True)
+
+
+def check_derivatives(some: Iterable[tuple[Graph, float]], *queries: Query) -> None:
+    """First and second derivatives are those that finite differences give; what is +inf is held."""
+    for graph, beta in some:
+        parts = [graph.energies, graph.initial, graph.final]
+        finite = [part.isfinite() for part in parts]
+        free = [torch.where(f, p, 0.0).requires_grad_() for f, p in zip(finite, parts, strict=True)]
+        for query in queries:
+            of_parts = partial(_query_of_parts, query, graph, beta, finite)
+            assert torch.autograd.gradcheck(of_parts, free)
+            assert torch.autograd.gradgradcheck(of_parts, free)
+
+
+def _query_of_parts(query: Query, graph: Graph, beta: float, finite: list[Tensor], *given: Tensor) -> Tensor:
+    parts = (torch.where(f, part, torch.inf) for f, part in zip(finite, given, strict=True))
+    return query(graph.with_energies(*parts), beta)

@@ -53,13 +53,12 @@ def determinize(
 
     Returns:
         A graph with ``arc_maps`` (the arc that each arc stems from, −1 where from several or from none), and
-        the attributes along it. Energies are differentiable as often as wanted. Derivatives of
-        ``free_energy`` at the same β are exactly those of the graph's own. Those of a single path's energy are,
-        too, unless
-        residuals coincide that depend on the energies in different ways, so that two paths go on from one
-        state although a change of energies would part them: there it is right on average over what
-        follows. Where the sum over all paths diverges, there is no such average, and the residuals stand in
-        for what follows.
+        the attributes along it. Energies are differentiable as often as wanted. The derivatives of
+        ``free_energy`` at the same β are exactly those of the graph's own. Those of a single path's energy
+        are, too, unless residuals coincide that depend on the energies in different ways, so that two paths
+        go on from one state although a change of energies would part them: there they are right on average
+        over what follows. Where the sum over all paths diverges, there is no such average, and the residuals
+        stand in for what follows.
 
     Raises:
         GraphError: more states than ``max_states``; an input with several outputs where "single" is asked

@@ -6,7 +6,7 @@ import torch
 from gtn_ebm import CycleError, Graph, GraphError, Structure, free_energy
 from gtn_ebm.inference import energy_variance, expectation, expected_energy, expected_labels
 from tests import written_out
-from tests.written_out import random_graphs
+from tests.written_out import probabilities, random_graphs
 
 LOOP = Graph(Structure([0, 0], [0, 1], [0, 1]), torch.tensor([1.0, 0.0], dtype=torch.float64))
 
@@ -17,60 +17,51 @@ def values_of(graph, width=None):
 
 
 def test_an_expectation_is_the_mean_over_all_paths():
-    for graph, beta in random_graphs(200):
-        values = values_of(graph, 2)
-        written_out.check(
-            graph,
-            lambda moved: expectation(moved, values, beta)[0],
-            lambda moved, found: (
-                written_out.probabilities(moved, found, beta) @ written_out.uses(moved, found) @ values
-            )[0],
-        )
+    written_out.check(
+        random_graphs(200),
+        lambda graph, beta: expectation(graph, values_of(graph, 2), beta),
+        lambda graph, found, beta: (
+            probabilities(graph, found, beta) @ written_out.uses(graph, found) @ values_of(graph, 2)
+        ),
+    )
 
 
 def test_the_expected_energy_is_the_mean_over_all_paths():
-    for graph, beta in random_graphs(200, 1):
-        written_out.check(
-            graph,
-            lambda moved: expected_energy(moved, beta),
-            lambda moved, found: (
-                written_out.probabilities(moved, found, beta) @ written_out.energies(moved, found)
-            ),
-        )
+    written_out.check(
+        random_graphs(200, 1),
+        expected_energy,
+        lambda graph, found, beta: probabilities(graph, found, beta) @ written_out.energies(graph, found),
+    )
 
 
 def test_the_variance_of_the_energy_is_that_over_all_paths():
-    def wanted(moved, found):
-        p, energies = written_out.probabilities(moved, found, beta), written_out.energies(moved, found)
+    def wanted(graph, found, beta):
+        p, energies = probabilities(graph, found, beta), written_out.energies(graph, found)
         return p @ (energies - p @ energies) ** 2
 
-    for graph, beta in random_graphs(200, 2):
-        written_out.check(graph, lambda moved: energy_variance(moved, beta), wanted)
+    written_out.check(random_graphs(200, 2), energy_variance, wanted)
 
 
-def test_expected_labels_are_the_counts_in_all_strings():
-    def wanted(moved, found):
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_expected_labels_are_the_counts_in_all_strings(side):
+    def wanted(graph, found, beta):
         strings = [getattr(walk, side + "s") for walk in found]
         counts = torch.tensor([[s.count(label) for label in range(3)] for s in strings], dtype=torch.float64)
-        return (written_out.probabilities(moved, found, beta) @ counts)[1]
+        return (probabilities(graph, found, beta) @ counts)[1:]
 
-    for graph, beta in random_graphs(200, 3):
-        for side in ("input", "output"):
-            written_out.check(
-                graph, lambda moved: expected_labels(moved, beta, side=side, count=3)[1], wanted
-            )
+    written_out.check(
+        random_graphs(200, 3),
+        lambda graph, beta: expected_labels(graph, beta, side=side, count=3)[1:],
+        wanted,
+    )
 
 
 def test_derivatives_of_first_and_second_order():
-    for graph, beta in random_graphs(3, 4, most_states=4, large=False):
-        values = values_of(graph)
-        parts, moved = written_out.free_parts(graph)
-        for query in (
-            lambda *p: expectation(moved(*p), values, beta),
-            lambda *p: energy_variance(moved(*p), beta),
-        ):
-            assert torch.autograd.gradcheck(query, parts)
-            assert torch.autograd.gradgradcheck(query, parts)
+    written_out.check_derivatives(
+        random_graphs(3, 4, most_states=4, large=False),
+        lambda graph, beta: expectation(graph, values_of(graph), beta),
+        energy_variance,
+    )
 
 
 def test_values_have_gradients_too():
