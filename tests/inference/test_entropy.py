@@ -23,6 +23,7 @@ from gtn_ebm.inference import (
     string_cross_entropy,
     string_kl_divergence,
 )
+from gtn_ebm.ops.scaling import scale
 from tests import written_out
 from tests.enumeration import language, requiring_grad, walks
 from tests.written_out import random_graphs
@@ -84,7 +85,7 @@ def test_a_path_that_the_other_leaves_out_makes_it_infinite():
 
 def test_strings_of_two_structures():
     infinite = 0
-    firsts, seconds = random_graphs(240, 2, acceptor=True), random_graphs(240, 3, acceptor=True)
+    firsts, seconds = random_graphs(200, 2, acceptor=True), random_graphs(200, 3, acceptor=True)
     for k, ((first, beta), (second, _)) in enumerate(zip(firsts, seconds, strict=True)):
         if k % 3:  # strings of the first among those of the second, as in random graphs they seldom are
             second = union(first, second)
@@ -159,11 +160,11 @@ def test_derivatives_in_beta():
 
 def test_derivatives_of_first_and_second_order():
     written_out.check_derivatives(
-        random_graphs(3, 5, most_states=4, large=False),
+        random_graphs(2, 5, most_states=4, large=False),
         entropy,
         heat_capacity,
-        lambda graph, beta: cross_entropy(graph, shaken(graph), beta),
-        lambda graph, beta: kl_divergence(shaken(graph), graph, beta),
+        lambda graph, beta: cross_entropy(graph, scale(graph.detach(), 0.0), beta),
+        lambda graph, beta: kl_divergence(scale(graph.detach(), 0.0), graph, beta),
     )
 
 

@@ -58,7 +58,7 @@ def test_expected_labels_are_the_counts_in_all_strings(side):
 
 def test_derivatives_of_first_and_second_order():
     written_out.check_derivatives(
-        random_graphs(3, 4, most_states=4, large=False),
+        random_graphs(2, 4, most_states=4, large=False),
         lambda graph, beta: expectation(graph, values_of(graph), beta),
         energy_variance,
     )
