@@ -30,6 +30,17 @@ def bare(graph: Graph) -> Graph:
     return Graph(graph.structure, graph.energies, graph.initial, graph.final)
 
 
+def selector(labels: Sequence[int], graph: Graph) -> Graph:
+    """The path selector of one answer, to compose ``graph`` with.
+
+    Raises:
+        GraphError: a label below 0.
+    """
+    if min(labels, default=0) < 0:
+        raise GraphError(f"an answer is made of labels ≥ 0, not {min(labels)}")
+    return Graph.linear(list(labels)).to(graph.energies.device, graph.dtype)
+
+
 class Answer(NamedTuple):
     """A string that paths of a graph write.
 
@@ -68,13 +79,10 @@ def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float 
     tensor([0.3069, 1.0000,    inf])
     """
     check_beta(beta)
-    for k, labels in enumerate(answers):
-        if min(labels, default=0) < 0:
-            raise GraphError(f"answer {k} has the label {min(labels)}, but answers are made of labels ≥ 0")
     if not len(answers):
         return graph.energies.new_zeros(0)
     written = bare(project(graph, "output"))
-    selectors = [Graph.linear(list(labels)).to(graph.energies.device, graph.dtype) for labels in answers]
+    selectors = [selector(labels, graph) for labels in answers]
     return free_energy(compose(written, selectors), beta)
 
 

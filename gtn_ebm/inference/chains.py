@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.distance import usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference.expectation import check_finite
@@ -86,6 +87,8 @@ class PathChains:
         """
         if not _is_same(graph.structure, self._structure):
             raise GraphError("the chains are of paths of another structure; make new ones for this graph")
+        for part in (graph.energies, graph.initial, graph.final):
+            usable(part)
         in_order = InOrder.of(_tempered(graph, self.beta)).in_float64()
         arrays = (*in_order, self._rank)
         if self._extra is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.inference.answers import bare, best_answers
+from gtn_ebm.inference.answers import bare, best_answers, selector
 from gtn_ebm.inference.expectation import check_finite, check_paths
 from gtn_ebm.inference.expected_cost import expected_cost
 from gtn_ebm.inference.free_energy import free_energy
@@ -73,8 +73,7 @@ def expected_edit_distance(
     check_finite(beta)
     written = bare(project(graph, "output"))
     labels = written.output_labels[written.output_labels != EPSILON]
-    selector = Graph.linear(list(answer)).to(graph.energies.device, graph.dtype)
-    costs = edit_distance(selector, np.unique(labels), at_most=at_most, max_states=max_states)
+    costs = edit_distance(selector(answer, graph), np.unique(labels), at_most=at_most, max_states=max_states)
     risk = expected_cost(written, costs, beta)
     check_paths(risk[None])
     return risk
