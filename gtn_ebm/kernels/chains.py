@@ -138,15 +138,16 @@ def resample(graph, order, first, arcs, low, high, generator):
 def move(graph, order, first, arcs, window, count, generator):
     """The path after ``count`` moves, each within a window at random.
 
-    A window is ``window`` ranks wide, and as often as not twice as wide, and so on, so that any path can be
-    reached from any other.
+    A window is ``window`` ranks wide, and as often as not twice as wide, and so on, up to the whole graph, so
+    that any path can be reached from any other.
     """
     states = len(order)
     for _ in range(count):
         width = min(window, states)
         while width < states and generator.random() < 0.5:
             width = min(2 * width, states)
-        low = np.int64(generator.integers(-width, states))
+        # One as wide as the graph holds all of it, wherever it begins.
+        low = np.int64(generator.integers(-width, states)) if width < states else np.int64(-1)
         first, arcs = resample(
             graph, order, first, arcs, max(low, -1), min(low + width + 1, states), generator
         )

@@ -67,9 +67,12 @@ def replayed(tape: Tape, weights: Tensor) -> Tensor:
     group = alive[parts.entered].nonzero()[:, 0]
     move, entered = parts.move[group], parts.entered[group]
     # Where a path ends stands an entry of residual 0 with nothing to follow.
+    stood = residual[entered] + to_end[entered]
+    if math.isinf(tape.beta):
+        least = _first_least(stood, move, parts.moves)
+        return (values[group[least]] - residual[entered[least]]).to(weights)
     taken = _free(values[group] + to_end[entered], move, parts.moves, tape.beta)
-    stood = _free(residual[entered] + to_end[entered], move, parts.moves, tape.beta)
-    return (taken - stood).to(weights)
+    return (taken - _free(stood, move, parts.moves, tape.beta)).to(weights)
 
 
 def _parts(tape: Tape) -> _Parts:
@@ -143,13 +146,23 @@ def _to_end(parts: _Parts, used: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
 def _free(values: Tensor, segment: Tensor, segments: int, beta: float) -> Tensor:
     """F_β over the values of each segment, [segments]; +inf, without a gradient, of one without values."""
+    if math.isinf(beta):
+        least = _first_least(values, segment, segments)
+        padded = torch.cat([values, values.new_full((1,), torch.inf)])
+        return padded[torch.where(least < 0, len(values), least)]
     fixed = values.detach()
     least = fixed.new_full((segments,), torch.inf).scatter_reduce(0, segment, fixed, "amin")
-    if math.isinf(beta):
-        # The first of the least ones, as the kernels take it.
-        is_least = (fixed == least[segment]).nonzero()[:, 0].flip(0)
-        chosen = torch.full((segments,), -1).index_copy(0, segment[is_least], is_least)
-        return torch.where(chosen < 0, torch.inf, torch.cat([values, values.new_zeros(1)])[chosen])
     total = fixed.new_zeros(segments).index_add(0, segment, torch.exp(-beta * (values - least[segment])))
     empty = total.detach() == 0.0
     return torch.where(empty, torch.inf, least - torch.log(torch.where(empty, 1.0, total)) / beta)
+
+
+def _first_least(values: Tensor, segment: Tensor, segments: int) -> Tensor:
+    """The place of the least value of each segment, the first of several as the kernels take it; −1 of one
+    without values."""
+    fixed = values.detach()
+    least = fixed.new_full((segments,), torch.inf).scatter_reduce(0, segment, fixed, "amin")
+    place = torch.arange(len(fixed))
+    candidates = torch.where(fixed == least[segment], place, len(fixed))
+    first = torch.full((segments,), len(fixed)).scatter_reduce(0, segment, candidates, "amin")
+    return torch.where(first < len(fixed), first, -1)
