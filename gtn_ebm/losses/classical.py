@@ -90,7 +90,7 @@ def lvq2(desired: Tensor, wrong: Tensor, limit: float | Tensor = 1.0) -> Tensor:
     Source: LeCun et al. 2006, table 1; Kohonen, Barna, Chrisley 1988, "Statistical pattern
         recognition with neural networks"; Driancourt, Bottou, Gallinari 1991.
     """
-    return torch.minimum(torch.relu(desired - wrong), torch.as_tensor(limit).to(desired))
+    return torch.clamp(desired - wrong, desired.new_zeros(()), torch.as_tensor(limit, dtype=desired.dtype))
 
 
 @loss(beta=math.inf)

@@ -80,13 +80,15 @@ class GraphLoss(nn.Module):
         check_beta(self.beta)
         if "beta" in loss.options:
             options["beta"] = self.beta
+        self.of_energies = EnergyLoss(name, **options)
         self.cost, self.count, self.margin = cost, count, 1.0
         _check_cost(loss.name, loss.needs, cost)
+        if count is not None and count < 1:
+            raise GraphError(f"count must be 1 or more, or None for all answers, not {count}")
         if cost is not None and "margin" in loss.options:
-            # The energies have it already.
+            # The energies will have it already.
             self.margin = float(options.get("margin", 1.0))
-            options["margin"] = 0.0
-        self.of_energies = EnergyLoss(name, **options)
+            self.of_energies.options["margin"] = 0.0
 
     def forward(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Tensor:
         return self.of_energies(**self.energies(everything, desired))
@@ -123,12 +125,15 @@ class GraphLoss(nn.Module):
         return {"wrong_answers": _padded([self._best(graph)[1] for graph in incorrect], math.inf)}
 
     def _answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
-        answers, energies = zip(*map(self._best, everything), strict=True)
+        best = [self._best(graph) for graph in everything]
         costs = [
-            minimum_energy(compose(of_graph, cost)) if of_graph else cost.energies.new_zeros(0)
-            for of_graph, cost in zip(answers, self._costs_of(everything, desired), strict=True)
+            minimum_energy(compose(answers, cost)) if answers else energies
+            for (answers, energies), cost in zip(best, self._costs_of(everything, desired), strict=True)
         ]
-        return {"answers": _padded(energies, math.inf), "costs": _padded(costs, 0.0)}
+        return {
+            "answers": _padded([energies for _, energies in best], math.inf),
+            "costs": _padded(costs, 0.0),
+        }
 
     def _expected_cost(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         costs = self._costs_of(everything, desired)
