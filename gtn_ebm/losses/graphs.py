@@ -46,8 +46,9 @@ class GraphLoss(nn.Module):
             least energies, 1 for those that sum over answers).
         cost: of answers. Losses of costs need it. In others it is the margin, multiplied by the option
             ``margin`` (1 where omitted): each answer competes with the energy E(ŷ) − m(y, ŷ), so that
-            "hinge" and "perceptron" are the structured hinge loss (margin rescaling) and "nll" is the
-            softmax-margin loss (Gimpel, Smith 2010).
+            "hinge" and "perceptron" both are the structured hinge loss (margin rescaling; the latter need not
+            tell wrong answers from right ones, and is faster) and "nll" is the softmax-margin loss (Gimpel,
+            Smith 2010).
         count: how many answers a loss of several takes, those of the best paths first; None for all.
         options: of the loss, such as ``margin``.
 
@@ -158,9 +159,11 @@ class GraphLoss(nn.Module):
             Graph.linear(path.output_labels, energies=graph.energies.new_zeros(len(path.output_labels)))
             for path in paths
         ]
-        if not paths or not math.isinf(self.beta):
-            return answers, free_energy(compose(graph, answers), self.beta).to(graph.energies)
-        return answers, torch.stack([path.energy for path in paths])
+        if not paths:
+            return [], graph.energies[:0]
+        if math.isinf(self.beta):
+            return answers, torch.stack([path.energy for path in paths])
+        return answers, free_energy(compose(graph, answers), self.beta)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}"
@@ -175,6 +178,10 @@ def _check_cost(name: str, needs: Sequence[str], cost: Cost | None) -> None:
 
 def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
     """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
+    if isinstance(everything, Graph) or isinstance(desired, Graph):
+        raise GraphError(
+            "give lists of graphs of all answers and of desired answers, one of each for an item"
+        )
     if len(everything) != len(desired):
         raise GraphError(
             f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"

@@ -234,6 +234,21 @@ def test_other_names_lead_to_losses_and_hide_none() -> None:
     assert losses.by_name("mwer").name == "expected_risk"
 
 
+def test_one_s_own_loss_has_a_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gtn_ebm.losses.registry.LOSSES", {})
+    monkeypatch.setattr("gtn_ebm.losses.registry.ALIASES", {})
+
+    @losses.loss(beta=2.0, aliases=("ramp",))
+    def clipped(desired: Tensor, wrong: Tensor, width: float = 1.0) -> Tensor:
+        return torch.clamp(desired - wrong, 0.0, width)
+
+    module = EnergyLoss("ramp", width=0.5)
+    assert (module.loss.name, module.loss.beta, module.needs) == ("clipped", 2.0, ("desired", "wrong"))
+    assert module(tensor([2.0, INF]), tensor([1.0, INF])).tolist() == [0.5, 0.5]
+    with pytest.raises(GraphError, match="width of clipped must be 0 or more"):
+        clipped(tensor(1.0), tensor(1.0), width=-1.0)
+
+
 HINGE: Callable[..., Tensor] = losses.hinge
 
 
