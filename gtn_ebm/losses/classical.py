@@ -12,9 +12,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from gtn_ebm.losses.registry import loss
+from gtn_ebm.losses.registry import loss, soft_plus
 
 
 @loss(beta=math.inf)
@@ -72,10 +71,10 @@ def log(desired: Tensor, wrong: Tensor) -> Tensor:
 
     Margin: positive, without end: it falls as long as the gap grows.
     Collapse: no: equal energies cost log 2.
-    Pushed up: the most offending incorrect answer, the more the nearer it is.
+    Pushed up: the most offending incorrect answer, with a force that rises to 1 as it gets better.
     Source: LeCun et al. 2006, table 1.
     """
-    return softplus(desired - wrong)
+    return soft_plus(desired - wrong)
 
 
 @loss(beta=math.inf)
@@ -91,7 +90,8 @@ def lvq2(desired: Tensor, wrong: Tensor, limit: float | Tensor = 1.0) -> Tensor:
     Source: LeCun et al. 2006, table 1; Kohonen, Barna, Chrisley 1988, "Statistical pattern
         recognition with neural networks"; Driancourt, Bottou, Gallinari 1991.
     """
-    return torch.minimum(torch.relu(desired - wrong), torch.as_tensor(limit).to(desired))
+    most = torch.as_tensor(limit, dtype=desired.dtype, device=desired.device)
+    return torch.minimum(torch.relu(desired - wrong), most)
 
 
 @loss(beta=math.inf)
@@ -151,7 +151,7 @@ def nll(desired: Tensor, everything: Tensor) -> Tensor:
 
     Margin: positive, without end.
     Collapse: no: N equal energies cost (log N) / β.
-    Pushed up: every answer, by its probability.
+    Pushed up: every answer, by its probability; the desired one is pushed down by more.
     Source: LeCun et al. 2006, table 1; Bahl, Brown, de Souza, Mercer 1986, "Maximum mutual information
         estimation of hidden Markov model parameters"; Lafferty, McCallum, Pereira 2001.
     """

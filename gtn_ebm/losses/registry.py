@@ -30,7 +30,7 @@ ENERGIES = ("desired", "everything", "wrong", "wrong_answers", "answers", "costs
 - expected_cost: what it costs on average over all answers.
 """
 
-OF_SEVERAL = ("wrong_answers", "answers", "costs", "expected_cost")
+OF_SEVERAL = ("wrong_answers", "answers", "costs")
 """Those with a last dimension for the answers."""
 
 
@@ -76,10 +76,12 @@ def by_name(name: str) -> Loss:
 
 
 def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Enters a function of energies into the table, and makes it refuse what is no energy, no margin or no β.
+    """A decorator that enters a function of energies into the table, under its name.
 
-    Where the desired energy is +inf, since there is no such answer, the loss is its limit (+inf for most)
-    with a gradient of 0, whatever the other energies are.
+    Of its parameters, those named as in ``ENERGIES`` are the energies it needs; the others are options, with
+    defaults. It then refuses energies that are NaN or −inf, options below 0 and a ``beta`` that is not
+    positive and finite. Where the desired energy is +inf, since there is no such answer, the loss is its
+    limit (+inf for most) with a gradient of 0, whatever the other energies are.
 
     Args:
         beta: the inverse temperature of the energies where none is given.
@@ -100,7 +102,9 @@ def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tens
             energies = {key: given.arguments[key] for key in needs}
             for key, values in energies.items():
                 _check_energies(name, key, values)
-            given.arguments.update(_at_limit(energies))
+            given.arguments.update(
+                _at_limit({key: _of_some(key, values) for key, values in energies.items()})
+            )
             result = function(*given.args, **given.kwargs)
             _check_result(name, result, energies)
             return result
@@ -129,6 +133,13 @@ def _place(name: str, wrong: Tensor) -> str:
     """The first place that is marked, as one would index it."""
     place = wrong.nonzero()[0].tolist()
     return f"{name}{place}" if place else name
+
+
+def _of_some(name: str, energies: Tensor) -> Tensor:
+    """The energies, where they are of no answers those of one that is not there."""
+    if name not in OF_SEVERAL or energies.shape[-1] > 0:
+        return energies
+    return torch.cat([energies, energies.new_full((*energies.shape[:-1], 1), torch.inf)], -1)
 
 
 def _check_options(loss: str, options: Mapping[str, Any]) -> None:
@@ -205,3 +216,8 @@ class EnergyLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join([self.loss.name, *(f"{name}={value}" for name, value in self.options.items())])
+
+
+def soft_plus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), to the last digit: torch's own leaves the exponential out from x = 20 on."""
+    return nn.functional.softplus(x, threshold=40.0)
