@@ -40,6 +40,7 @@ TRANSDUCER = "0 1 a b 1; 0 2 b c; 1 3 c c 0.5; 2 3 c d 2; 3"
 AMBIGUOUS = "0 1 a a 1; 0 2 a a 2; 1 3 b b; 2 3 b b 1; 2 3 c c; 3"
 WITH_EPSILONS = "0 1 <eps> <eps> 1; 1 2 a a; 0 2 b b 2; 2 1 <eps> <eps> 3; 2 3 c c; 3"
 TREE = "0 1 a a 1; 0 2 b b 1; 1 3 c c 2; 2 4 c c 2; 3; 4"
+ONE_EACH = "0 1 a a 1; 0 1 b b; 1 2 c c; 2"
 LATE = "0 1 a <eps>; 1 2 b <eps> 1; 2 3 <eps> c; 3"
 
 SECTIONS: dict[str, dict[str, Example]] = {
@@ -105,6 +106,38 @@ SECTIONS: dict[str, dict[str, Example]] = {
         "hamming_distance": Example("hamming_distance(a, labels=[0, 1])", ("0 1 a a; 1 2 b b; 2",)),
         "cost_augmented": Example("cost_augmented(a, b)", (AMBIGUOUS, "0 1 a a; 1 2 b b; 1 2 c c 1; 2")),
         "expected_cost": Example("expected_cost(a, b)", (AMBIGUOUS, "0 1 a a; 1 2 b b; 1 2 c c 1; 2")),
+    },
+    "The distribution of paths": {
+        "expectation": Example("expectation(a, torch.ones(a.arcs))", (WEIGHTED,)),
+        "expected_labels": Example("expected_labels(a)", (WEIGHTED,)),
+        "expected_energy": Example("expected_energy(a)", (AMBIGUOUS,)),
+        "energy_variance": Example("energy_variance(a)", (AMBIGUOUS,)),
+        "entropy": Example("entropy(a)", (AMBIGUOUS,)),
+        "cross_entropy": Example("cross_entropy(a, scale(a, 2.0))", (AMBIGUOUS,)),
+        "kl_divergence": Example("kl_divergence(a, scale(a, 2.0))", (AMBIGUOUS,)),
+        "string_cross_entropy": Example("string_cross_entropy(a, b)", (TREE, ONE_EACH)),
+        "string_kl_divergence": Example("string_kl_divergence(a, b)", (TREE, ONE_EACH)),
+        "free_energy_slope": Example("free_energy_slope(a, 2.0)", (AMBIGUOUS,)),
+        "heat_capacity": Example("heat_capacity(a, 2.0)", (AMBIGUOUS,)),
+    },
+    "Answers": {
+        "best_answers": Example("best_answers(a, 2)", (AMBIGUOUS,)),
+        "random_answers": Example(
+            "random_answers(a, 2, generator=torch.Generator().manual_seed(0))", (AMBIGUOUS,)
+        ),
+        "answer_energies": Example("answer_energies(a, [[0, 1], [0, 2], [3]])", (AMBIGUOUS,)),
+        "expected_edit_distance": Example("expected_edit_distance(a, [0, 1])", (AMBIGUOUS,)),
+        "minimum_risk_answer": Example("minimum_risk_answer(a, 2)", (AMBIGUOUS,)),
+    },
+    "Gradients of samples": {
+        "reinforce": Example(
+            "reinforce([path.energy for path in best_paths(a, 3)], torch.tensor([0.0, 1.0, 1.0]))",
+            (AMBIGUOUS,),
+        ),
+        "straight_through": Example("straight_through(a, best_paths(a, 2))", (AMBIGUOUS,)),
+        "relaxed_paths": Example(
+            "relaxed_paths(a, 2, 0.5, generator=torch.Generator().manual_seed(0))", (AMBIGUOUS,)
+        ),
     },
     "Other semirings": {
         "Semiring": Example("semiring.counting.total(a)", (AMBIGUOUS,)),
