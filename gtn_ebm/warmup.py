@@ -6,7 +6,16 @@ import torch
 
 from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.inference import best_path, best_paths, equivalent, free_energy, posteriors, random_paths
+from gtn_ebm.inference import (
+    PathChains,
+    best_path,
+    best_paths,
+    equivalent,
+    free_energy,
+    minimum_risk_answer,
+    posteriors,
+    random_paths,
+)
 from gtn_ebm.ops import (
     Encoder,
     closure,
@@ -63,6 +72,8 @@ def _warm_sums_and_paths(graph: Graph) -> None:
         all_pairs_distance(one)
         compose(one, project(one, "input"))
     compose(topological_sort(plain), project(plain, "input"))
+    PathChains(plain, random_paths(plain, 1)).move(plain, 1)
+    minimum_risk_answer(plain, 2)
 
 
 def _warm_operations(graph: Graph) -> None:

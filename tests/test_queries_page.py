@@ -26,9 +26,9 @@ def test_its_examples_run() -> None:
         exec(block, names)
     assert [answer.labels for answer in names["answers"]] == [[0, 1], [0, 2]]
     assert names["decision"].labels == [0, 1]
-    assert float(names["decision"].covered) == pytest.approx(1.0)
-    assert float(names["decision"].risk) == pytest.approx(
-        float(gtn_ebm.expected_edit_distance(names["graph"], [0, 1]))
+    assert names["decision"].covered.item() == pytest.approx(1.0)
+    assert names["decision"].risk.item() == pytest.approx(
+        gtn_ebm.expected_edit_distance(names["graph"], [0, 1]).item()
     )
     assert names["product"].shape == (5,)
     assert bool(torch.isfinite(names["energies"].grad).all())

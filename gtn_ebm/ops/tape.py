@@ -77,34 +77,40 @@ def replayed(tape: Tape, weights: Tensor) -> Tensor:
 
 def _parts(tape: Tape) -> _Parts:
     subsets, _, _, moves, groups, terms = tape.found
-    count_of_moves, count_of_groups, count_of_terms, count_of_entries, count_of_subsets = (
-        int(tape.counts[kind])
-        for kind in (kernels.MOVES, kernels.GROUPS, kernels.TERMS, kernels.ENTRIES, kernels.SUBSETS)
-    )
-    terms = terms[:count_of_terms]
-    group = np.repeat(np.arange(count_of_groups), np.diff(groups["first_term"][: count_of_groups + 1]))
-    first_group = moves["first_group"][: count_of_moves + 1]
-    move = np.repeat(np.arange(count_of_moves), np.diff(first_group))
-    target = moves["target"][:count_of_moves]
-    within = np.arange(count_of_groups) - first_group[move]
-    entered = np.where(
-        target[move] == kernels.END, count_of_entries, subsets["first_entry"][target[move]] + within
-    )
-    made_by = subsets["made_by"][:count_of_subsets].astype(np.int64)
+    count = {kind: int(tape.counts[kind]) for kind in range(len(tape.counts))}
+    terms, target = terms[: count[kernels.TERMS]], moves["target"][: count[kernels.MOVES]]
+    first_group = moves["first_group"][: count[kernels.MOVES] + 1]
+    first_entry = subsets["first_entry"][: count[kernels.SUBSETS] + 1]
+    group = _owners(groups["first_term"][: count[kernels.GROUPS] + 1])
+    move = _owners(first_group)
+    within = np.arange(len(move)) - first_group[move]
+    inside = target[move] != kernels.END
+    entered = np.where(inside, first_entry[target[move]] + within, count[kernels.ENTRIES])
+    made_by = subsets["made_by"][: count[kernels.SUBSETS]].astype(np.int64)
     made_by[0] = -1
-    level = np.zeros(count_of_subsets, np.int64)
-    for subset in range(1, count_of_subsets):
+    level = np.zeros(len(made_by), np.int64)
+    for subset in range(1, len(made_by)):
         level[subset] = level[moves["source"][made_by[subset]]] + 1
-    sizes = np.diff(subsets["first_entry"][: count_of_subsets + 1])
+    of_entry = _owners(first_entry)
     return _Parts(
-        *(
-            torch.from_numpy(indices.astype(np.int64))
-            for indices in (terms["entry"], terms["weight"], group, move, entered)
-        ),
-        np.repeat(made_by, sizes),
-        np.repeat(level, sizes),
-        count_of_moves,
+        _index(terms["entry"]),
+        _index(terms["weight"]),
+        _index(group),
+        _index(move),
+        _index(entered),
+        made_by[of_entry],
+        level[of_entry],
+        len(target),
     )
+
+
+def _owners(first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For items in a row, those of k from ``first[k]`` to ``first[k + 1]``, whose each is."""
+    return np.repeat(np.arange(len(first) - 1), np.diff(first))
+
+
+def _index(places: NDArray[np.integer]) -> Tensor:
+    return torch.from_numpy(places.astype(np.int64))
 
 
 def _residuals(parts: _Parts, used: Tensor, beta: float) -> Tensor:
