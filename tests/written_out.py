@@ -108,3 +108,16 @@ def check_derivatives(some: Iterable[tuple[Graph, float]], *queries: Query) -> N
 def _query_of_parts(query: Query, graph: Graph, beta: float, finite: list[Tensor], *given: Tensor) -> Tensor:
     parts = (torch.where(f, part, torch.inf) for f, part in zip(finite, given, strict=True))
     return query(graph.with_energies(*parts), beta)
+
+
+def derivatives(query: Callable[[Graph], Tensor], graph: Graph) -> tuple[Tensor, Tensor]:
+    """Of a query in the finite energies of the arcs: the first ones, and the second ones times a vector."""
+    finite = graph.energies.isfinite()
+    energies = torch.where(finite, graph.energies, 0.0).requires_grad_()
+    vector = torch.randn(graph.arcs, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    value = query(graph.with_energies(torch.where(finite, energies, torch.inf)))
+    (first,) = torch.autograd.grad(value, energies, create_graph=True)
+    product = torch.zeros_like(vector)
+    if first.requires_grad:
+        (product,) = torch.autograd.grad(first @ vector, energies)
+    return first.detach(), product

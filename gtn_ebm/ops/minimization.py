@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from gtn_ebm.ops.connection import connect
 from gtn_ebm.ops.encoding import distinct
 from gtn_ebm.ops.properties import properties
 from gtn_ebm.ops.pushing import push, push_labels
+from gtn_ebm.ops.tape import free_energies
 from gtn_ebm.symbols import EPSILON
 
 
@@ -42,10 +44,10 @@ def minimize(graph: Graph, beta: float = 1.0, delta: float = 1e-6) -> Graph:
         A connected graph. ``arc_maps`` holds the arc each arc stems from, −1 where several were merged, in
         which case attributes cannot follow either.
 
-        Differentiable: the energy of arcs merged is their mean by the probability of being at the states
-        they leave, under p(path) ∝ exp(−βE(path)). With it the derivative of the free energy F_β of the
-        result is that of the graph, exactly. The energy of one path of the result, though, depends on all
-        paths that share merged arcs with it, and second derivatives are not those of the graph.
+        Differentiable, at finite β as often as wanted: the energy of arcs merged is their mean by the
+        probability of being at the states they leave, under p(path) ∝ exp(−βE(path)). With it the derivatives
+        of the free energy F_β of the result are those of the graph, exactly. The energy of one path of the
+        result, though, depends on all paths that share merged arcs with it.
 
     Raises:
         GraphError: the graph is not deterministic, or ``delta`` is not positive.
@@ -76,7 +78,7 @@ def minimize(graph: Graph, beta: float = 1.0, delta: float = 1e-6) -> Graph:
     block = _equivalent_states(ready, delta)
     if not weighted and not ready.structure.is_acyclic:
         beta = math.inf  # the sum over the cycles of a graph without energies need not converge
-    merged, arcs = _merged(ready, block, _shares(ready, block, beta))
+    merged, arcs = _merged(ready, block, beta)
     for step in reversed(steps):
         arcs = np.where(arcs < 0, np.int32(-1), step.arc_maps[0][arcs])
     return Graph(
@@ -150,21 +152,28 @@ def _is_stable(structure: Structure, block: NDArray[np.int64], codes: Map) -> bo
     return bool((np.bincount(edges) == sizes[block[structure.source[first]]]).all())
 
 
-def _shares(graph: Graph, block: NDArray[np.int64], beta: float) -> NDArray[np.float64]:
-    """Of each state, p(being at the state | being at one of its block), by expected numbers of visits."""
-    still = graph.detach()
-    cost = shortest_distance(still, beta, "from") + shortest_distance(still, beta, "to")
-    least = np.full(len(block), np.inf)
-    energies = as_array(cost)
-    np.minimum.at(least, block, energies)
-    above = energies - least[block]
-    weights = (above == 0.0).astype(np.float64) if beta == math.inf else np.exp(-beta * above)
-    return weights / np.bincount(block, weights, len(block))[block]
+class _Flow(NamedTuple):
+    """Free energies of the paths to and from each state, [S] each, and of each state
+    p(being at the state | being at one of its block), by expected numbers of visits."""
+
+    before: Tensor
+    after: Tensor
+    shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, graph: Graph, block: NDArray[np.int64], beta: float) -> _Flow:
+        before, after = shortest_distance(graph, beta, "from"), shortest_distance(graph, beta, "to")
+        least = np.full(len(block), np.inf)
+        energies = as_array((before + after).detach())
+        np.minimum.at(least, block, energies)
+        above = energies - least[block]
+        weights = (above == 0.0).astype(np.float64) if beta == math.inf else np.exp(-beta * above)
+        return cls(before, after, weights / np.bincount(block, weights, len(block))[block])
 
 
-def _merged(graph: Graph, block: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[Graph, Map]:
-    """The graph whose states are the blocks, energies being means by the shares; and the arc that each of its
-    arcs stems from."""
+def _merged(graph: Graph, block: NDArray[np.int64], beta: float) -> tuple[Graph, Map]:
+    """The graph whose states are the blocks, energies being means by the states' shares; and the arc that
+    each of its arcs stems from."""
     states, number = distinct(block)
     first, place = distinct(number[graph.source], graph.input_labels)
     arcs = np.where(np.bincount(place, minlength=len(first)) == 1, first, np.int32(-1)).astype(np.int32)
@@ -180,16 +189,55 @@ def _merged(graph: Graph, block: NDArray[np.int64], shares: NDArray[np.float64])
     starts = states.copy()
     start = np.flatnonzero(as_array(graph.initial) != np.inf)
     starts[number[start]] = start
-    return (
-        Graph(
-            structure,
-            _mean(graph.energies, place, shares[graph.source], len(first)),
-            select(graph.initial, starts),
-            _mean(graph.final, number, shares, len(states)),
-            attributes=carry_attributes((graph,), (arcs,)),
-        ),
-        arcs,
+    flow = _Flow.of(graph, block, beta)
+    energies, initial, final = (
+        _mean(graph.energies, place, flow.shares[graph.source], len(first)),
+        select(graph.initial, starts),
+        _mean(graph.final, number, flow.shares, len(states)),
     )
+    if beta < math.inf and torch.is_grad_enabled() and flow.after.requires_grad:
+        exact = _as_sums(graph, flow, number, place, structure, starts, beta)
+        energies, initial, final = map(_with_derivatives, (energies, initial, final), exact)
+    attributes = carry_attributes((graph,), (arcs,))
+    return Graph(structure, energies, initial, final, attributes=attributes), arcs
+
+
+def _as_sums(
+    graph: Graph, flow: _Flow, number: Map, place: Map, structure: Structure, starts: Map, beta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The energies of the merged graph as functions of all energies of which every derivative of the sum over
+    paths is right.
+
+    With a(p) and d(p) the free energies to and from the states p of a block B, its own from there on is
+    V(B) = F_p(a + d) − F_p(a). An arc to the block C has F_p(a + e + d') − F_p(a) − V(C), d' being that of
+    the state that p's arc leads to. So V is what the merged graph has from B on, whatever the energies.
+    """
+    blocks = structure.states
+    # Copies, as torch takes no array that it must not write to.
+    source, destination = graph.source.copy(), graph.destination.copy()
+    arrived = _sum(flow.before, number, blocks, beta)
+    onwards = _sum(flow.before + flow.after, number, blocks, beta) - arrived
+    through = select(flow.before, source) + graph.energies + select(flow.after, destination)
+    leaving, entered = select(arrived, structure.source.copy()), select(onwards, structure.destination.copy())
+    return (
+        _sum(through, place, structure.arcs, beta) - leaving - entered,
+        select(graph.initial + flow.after, starts) - onwards,
+        _sum(flow.before + graph.final, number, blocks, beta) - arrived,
+    )
+
+
+def _sum(energies: Tensor, place: Map, places: int, beta: float) -> Tensor:
+    """F_β of the finite energies that go to each place."""
+    finite = torch.from_numpy(np.flatnonzero(as_array(energies) != np.inf)).to(energies.device)
+    target = torch.from_numpy(place.astype(np.int64)).to(energies.device)[finite]
+    return free_energies(energies[finite], target, places, beta)
+
+
+def _with_derivatives(energies: Tensor, exact: Tensor) -> Tensor:
+    """The energies, free of rounding as they are, with derivatives from what is equal to them."""
+    finite = torch.isfinite(energies)
+    exact = torch.where(finite, exact, 0.0)
+    return energies.detach() + (exact - exact.detach())
 
 
 def _mean(energies: Tensor, place: Map, shares: NDArray[np.float64], places: int) -> Tensor:

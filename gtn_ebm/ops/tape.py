@@ -62,7 +62,7 @@ def replayed(tape: Tape, weights: Tensor) -> Tensor:
     parts = _parts(tape)
     used = weights.double()[parts.weight]
     residual = _residuals(parts, used, tape.beta)
-    values = _free(residual[parts.entry] + used, parts.group, len(parts.move), tape.beta)
+    values = free_energies(residual[parts.entry] + used, parts.group, len(parts.move), tape.beta)
     to_end, alive = _to_end(parts, used, tape.beta)
     group = alive[parts.entered].nonzero()[:, 0]
     move, entered = parts.move[group], parts.entered[group]
@@ -71,8 +71,8 @@ def replayed(tape: Tape, weights: Tensor) -> Tensor:
     if math.isinf(tape.beta):
         least = _first_least(stood, move, parts.moves)
         return (values[group[least]] - residual[entered[least]]).to(weights)
-    taken = _free(values[group] + to_end[entered], move, parts.moves, tape.beta)
-    return (taken - _free(stood, move, parts.moves, tape.beta)).to(weights)
+    taken = free_energies(values[group] + to_end[entered], move, parts.moves, tape.beta)
+    return (taken - free_energies(stood, move, parts.moves, tape.beta)).to(weights)
 
 
 def _parts(tape: Tape) -> _Parts:
@@ -127,8 +127,8 @@ def _residuals(parts: _Parts, used: Tensor, beta: float) -> Tensor:
     for level in range(1, int(parts.level.max(initial=0)) + 1):
         groups, terms = (torch.from_numpy(np.flatnonzero(of == level)) for of in (of_group, of_term))
         place = torch.searchsorted(groups, parts.group[terms])
-        values = _free(residual[parts.entry[terms]] + used[terms], place, len(groups), beta)
-        energy = _free(values, parts.move[groups], parts.moves, beta)
+        values = free_energies(residual[parts.entry[terms]] + used[terms], place, len(groups), beta)
+        energy = free_energies(values, parts.move[groups], parts.moves, beta)
         residual = residual.index_copy(0, parts.entered[groups], values - energy[parts.move[groups]])
     return residual
 
@@ -150,7 +150,7 @@ def _to_end(parts: _Parts, used: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     return torch.where(alive, to_end, 0.0), alive | dead
 
 
-def _free(values: Tensor, segment: Tensor, segments: int, beta: float) -> Tensor:
+def free_energies(values: Tensor, segment: Tensor, segments: int, beta: float) -> Tensor:
     """F_β over the values of each segment, [segments]; +inf, without a gradient, of one without values."""
     if math.isinf(beta):
         least = _first_least(values, segment, segments)

@@ -8,10 +8,22 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.openfst import sum_over_paths, to_openfst
-from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, Symbols, compose, connect, free_energy
+from gtn_ebm import (
+    EPSILON,
+    CycleError,
+    Graph,
+    GraphError,
+    Structure,
+    Symbols,
+    compose,
+    connect,
+    determinize,
+    free_energy,
+)
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.ops.minimization import minimize
 from tests.enumeration import language, walks
+from tests.written_out import derivatives, random_graphs
 
 # As many graphs as that, those without a path left out.
 OPENFST = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
@@ -175,6 +187,24 @@ def test_the_derivative_of_the_energy_of_every_string_where_nothing_merges(graph
 
     given = graph.energies.clone().requires_grad_(), torch.where(finite, graph.final, 0.0).requires_grad_()
     assert torch.autograd.gradcheck(total, given)
+
+
+def test_second_derivatives_of_the_free_energy_stay():
+    merged = 0
+    for graph, beta in random_graphs(200, acceptor=True, large=False):
+        single = determinize(graph, beta).detach()
+        # Equal energies, so that states do merge; if all are 0, they are merged without being pushed.
+        for energy in (0.5, 0.0):
+            even = single.with_energies(
+                torch.full_like(single.energies, energy),
+                final=torch.where(single.final.isfinite(), energy, single.final),
+            )
+            wanted = derivatives(lambda moved, beta=beta: free_energy(moved, beta), even)
+            found = derivatives(lambda moved, beta=beta: free_energy(minimize(moved, beta), beta), even)
+            merged += minimize(even, beta).states < even.states
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-9)
+    assert merged > 20
 
 
 def test_arcs_that_did_not_merge_keep_their_attributes():

@@ -9,20 +9,7 @@ import torch
 from gtn_ebm import Graph, Structure, determinize, disambiguate, free_energy, project, remove_epsilons
 from tests import written_out
 from tests.enumeration import walks
-from tests.written_out import random_graphs
-
-
-def derivatives(query, graph):
-    """Of a query in the finite energies of the arcs: the first ones, and the second ones times a vector."""
-    finite = graph.energies.isfinite()
-    energies = torch.where(finite, graph.energies, 0.0).requires_grad_()
-    vector = torch.randn(graph.arcs, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    value = query(graph.with_energies(torch.where(finite, energies, torch.inf)))
-    (first,) = torch.autograd.grad(value, energies, create_graph=True)
-    product = torch.zeros_like(vector)
-    if first.requires_grad:
-        (product,) = torch.autograd.grad(first @ vector, energies)
-    return first.detach(), product
+from tests.written_out import derivatives, random_graphs
 
 
 @pytest.mark.parametrize("operation", [determinize, disambiguate])
