@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gtn_ebm.distance import check_beta
+from gtn_ebm.distance import check_beta, shortest_distance, walk
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph
+from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.inference.best_paths import best_paths
 from gtn_ebm.inference.free_energy import free_energy
 from gtn_ebm.inference.sampling import random_paths
+from gtn_ebm.kernels import answers as kernels
 from gtn_ebm.ops.composition import compose
-from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.ops.labels import project
+from gtn_ebm.ops.scaling import scale
 
-DELTA = 1e-10
-"""How far apart residuals may be that determinization takes as equal. Only the order of answers depends on
-it, as their energies are worked out anew."""
+MOST_PREFIXES = 1_000_000
+SWEEPS = 20
+"""Over the states of a graph with cycles, to bound what follows on each."""
 
 
 def bare(graph: Graph) -> Graph:
@@ -87,29 +89,33 @@ def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float 
 
 
 def best_answers(
-    graph: Graph, count: int, beta: float = 1.0, *, max_states: int | None = None
+    graph: Graph, count: int, beta: float = 1.0, *, max_prefixes: int = MOST_PREFIXES
 ) -> list[Answer]:
     """The ``count`` answers of least energy, exactly, best first: the most probable strings.
 
-    At a finite β all paths that write a string are summed: what the graph writes is determinized in the log
-    semiring, and the best paths of that are the best strings. At β = ∞ the least energy of a string's paths
-    counts, as of ``best_paths(unique=True)``, and nothing need be determinized.
+    At a finite β all paths that write a string are summed. The search goes from beginnings of strings to
+    longer ones, best first: by the free energy of the paths that write the beginning, and a bound of what any
+    one string can add. At β = ∞ a string has the least energy of its paths, as ``best_paths(unique=True)``.
 
     Args:
-        graph: any acyclic graph; one with cycles where it has a deterministic equivalent.
+        graph: any graph, with cycles, too.
         count: how many; fewer where the graph writes no more.
         beta: inverse temperature, > 0.
-        max_states: the most states to determinize to; as of ``determinize``.
+        max_prefixes: at a finite β, how many beginnings of strings may be gone on from.
 
     Returns:
         The answers, their energies ascending and differentiable (as of ``answer_energies``). Of answers whose
-        energies differ by less than 1e-10 for each label any may come first.
+        energies differ by rounding any may come first.
 
     Raises:
-        GraphError: more states than ``max_states``: exponentially many at worst, as finding the best string
-            is NP-hard (Casacuberta and de la Higuera 2000); prune the graph first, or take ``best_answers``
-            at β = ∞. Also count < 0, or β ≤ 0.
+        GraphError: more than ``max_prefixes`` beginnings; count < 0; β ≤ 0.
         CycleError: as ``free_energy``.
+
+    The bound takes the best label at each step, and all paths that write it: where a string has one path, it
+    is what the best string costs, and the search goes straight to it. With latent paths more beginnings must
+    be tried, but only such as are as probable as the last answer found: if its probability is p, at most 1/p
+    of each length. Where no answer is likely that may be hopeless, as to find the best is NP-hard
+    (Casacuberta and de la Higuera 2000). Then prune the graph, raise β, or take β = ∞.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(
@@ -127,12 +133,29 @@ def best_answers(
     if math.isinf(beta):
         best = best_paths(written, count, unique=True)
         return [Answer(path.output_labels, path.energy) for path in best]
-    exact = written.detach().to(torch.float64)
-    single = determinize(remove_epsilons(exact, beta), beta, delta=DELTA, max_states=max_states)
-    strings = [path.output_labels for path in best_paths(single, count)]
+    strings = _best_strings(scale(written.detach().to("cpu", torch.float64), beta), count, max_prefixes)
     energies = answer_energies(written, strings, beta).unbind()
     answers = [Answer(*pair) for pair in zip(strings, energies, strict=True)]
     return sorted(answers, key=lambda answer: answer.energy.item())
+
+
+def _best_strings(graph: Graph, count: int, most: int) -> list[list[int]]:
+    """Of an acceptor at β = 1."""
+    single = remove_epsilons(graph)
+    offsets, order = single.structure.out_by_input
+    arcs = offsets, single.input_labels[order], single.destination[order], as_array(single.energies)[order]
+    initial, final = as_array(single.initial), as_array(single.final)
+    # All strings together are a bound of each.
+    bound = as_array(shortest_distance(single, direction="to")).copy()
+    sweeps = 1 if single.structure.is_acyclic else SWEEPS
+    kernels.raise_bounds(walk(single.structure, "from").order, *arcs, final, bound, sweeps)
+    (labels, begins), is_too_many = kernels.best_strings(*arcs, initial, final, bound, count, most)
+    if is_too_many:
+        raise GraphError(
+            f"stopped after {most} beginnings of strings, as max_prefixes says, with {len(begins) - 1} of "
+            f"{count} answers found: none of the others is likely; raise it, prune the graph, or take β = ∞"
+        )
+    return [labels[begin:end].tolist() for begin, end in pairwise(begins)]
 
 
 def random_answers(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.inference.answers import bare, best_answers, selector
+from gtn_ebm.inference.answers import MOST_PREFIXES, bare, best_answers, selector
 from gtn_ebm.inference.expectation import check_finite, check_paths
 from gtn_ebm.inference.expected_cost import expected_cost
 from gtn_ebm.inference.free_energy import free_energy
@@ -80,7 +80,7 @@ def expected_edit_distance(
 
 
 def minimum_risk_answer(
-    graph: Graph, count: int, beta: float = 1.0, *, max_states: int | None = None
+    graph: Graph, count: int, beta: float = 1.0, *, max_prefixes: int = MOST_PREFIXES
 ) -> Decision:
     """Of the ``count`` best answers the one of least expected edit distance: minimum Bayes risk decoding.
 
@@ -90,7 +90,7 @@ def minimum_risk_answer(
     all answers of the graph, exactly, is ``expected_edit_distance`` of the answer chosen.
 
     Args:
-        graph, beta, max_states: as of ``best_answers``; β finite.
+        graph, beta, max_prefixes: as of ``best_answers``; β finite.
         count: ≥ 1; of how many answers.
 
     Raises:
@@ -109,7 +109,7 @@ def minimum_risk_answer(
         raise GraphError(f"the best of {count} answers cannot be chosen")
     free = free_energy(graph, beta).double()
     check_paths(free[None])
-    answers = best_answers(graph, count, beta, max_states=max_states)
+    answers = best_answers(graph, count, beta, max_prefixes=max_prefixes)
     energies = torch.stack([answer.energy for answer in answers]).double()
     probability = torch.exp(-beta * (energies - free))
     covered = probability.sum()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from gtn_ebm import CycleError, Graph, GraphError, Structure, Symbols, best_paths, free_energy, project
+from gtn_ebm import CycleError, Graph, GraphError, Structure, Symbols, best_paths, free_energy, project, union
 from gtn_ebm.inference import answer_energies, best_answers, random_answers
 from tests import written_out
 from tests.enumeration import requiring_grad, walks
@@ -104,16 +104,35 @@ def test_of_a_graph_with_cycles():
     assert [answer.energy.item() for answer in best_answers(LOOP, 3)] == pytest.approx([0.0, 1.0, 2.0])
 
 
-def test_too_many_states_are_refused():
-    # What a path wrote first is known only by its end: all strings must be kept apart.
-    length = 14
-    labels = [0, 1] * length + [0, 1]
-    source = [k for k in range(length) for _ in range(2)] + [0, 0]
-    destination = [k + 1 for k in range(length) for _ in range(2)] + [0, 0]
-    energies = torch.rand(len(source), generator=torch.Generator().manual_seed(0)) + 2
-    graph = Graph(Structure(source, destination, labels), energies)
-    with pytest.raises(GraphError, match="max_states is 500"):
-        best_answers(graph, 2, max_states=500)
+def test_of_strings_that_cannot_be_determinized_in_time():
+    # What was written 40 steps before the end decides: all strings of 40 labels must be kept apart.
+    length = 40
+    source = [0, 0, *np.repeat(np.arange(length), 2)]
+    destination = [0, 0, *np.repeat(np.arange(length) + 1, 2)]
+    energies = torch.tensor([2.0, 3.0] + [0.0, 5.0] * length, dtype=torch.float64)
+    graph = Graph(Structure(source, destination, [0, 1] * (length + 1)), energies)
+    answers = best_answers(graph, 4)
+    assert answers[0].labels == [0] * length
+    shares = [math.exp(float(free_energy(graph) - answer.energy)) for answer in answers]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.4
+
+
+def test_of_a_path_a_string_the_search_goes_straight_to_the_best():
+    # 2³⁰ strings, none of them likely.
+    source = np.repeat(np.arange(30), 2)
+    graph = Graph(Structure(source, source + 1, np.tile([0, 1], 30)), torch.tensor([0.0, 0.01]).repeat(30))
+    answers = best_answers(graph, 2, max_prefixes=200)
+    assert [sum(answer.labels) for answer in answers] == [0, 1]
+
+
+def test_a_search_for_what_is_unlikely_ends_at_its_bound():
+    # 2³⁰ strings, and ten latent ways of different likings to write each: what is best for each is for none.
+    source, random = np.repeat(np.arange(30), 2), torch.Generator().manual_seed(0)
+    structure = Structure(source, source + 1, np.tile([0, 1], 30))
+    graph = union(*(Graph(structure, torch.rand(60, generator=random)) for _ in range(10)))
+    with pytest.raises(GraphError, match="max_prefixes says, with 0 of 2 answers"):
+        best_answers(graph, 2, max_prefixes=1000)
     assert len(best_answers(graph, 2, math.inf)) == 2
 
 
@@ -152,6 +171,7 @@ def test_what_is_not_written():
     found[1].backward()
     assert energies.grad.tolist() == [0.0]
     nothing = Graph(Structure([0], [1], [0], states=3))
+    assert best_answers(LOOP, 0) == []
     assert best_answers(nothing, 2) == best_answers(nothing, 2, math.inf) == random_answers(nothing, 2) == []
     assert answer_energies(LOOP, []).shape == (0,)
 
