@@ -77,7 +77,7 @@ def straight_through(graph: Graph, paths: Sequence[Path], beta: float = 1.0) -> 
         beta: inverse temperature of the posteriors, finite and > 0.
 
     Raises:
-        GraphError: as ``posteriors``.
+        GraphError: as ``posteriors``, or a path of another graph.
 
     Source: Bengio, Léonard and Courville, "Estimating or propagating gradients through stochastic neurons"
     (2013); with posteriors as in structured attention.
@@ -89,6 +89,8 @@ def straight_through(graph: Graph, paths: Sequence[Path], beta: float = 1.0) -> 
     """
     uses = torch.zeros(len(paths), graph.arcs, dtype=graph.dtype)
     for k, path in enumerate(paths):
+        if len(path.arcs) and not 0 <= path.arcs.min() <= path.arcs.max() < graph.arcs:
+            raise GraphError(f"path {k} has arcs that the graph of {graph.arcs} arcs lacks: it is another's")
         uses[k].index_add_(0, torch.from_numpy(path.arcs), torch.ones(len(path.arcs), dtype=graph.dtype))
     probable = posteriors(graph, beta).arcs
     return uses.to(probable.device) + (probable - probable.detach())

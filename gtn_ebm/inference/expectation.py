@@ -86,8 +86,8 @@ def expectation(
 
     Raises:
         CycleError: as ``free_energy``.
-        GraphError: a graph without a path; values of another length, or NaN on a path; no such attribute; β
-            out of range.
+        GraphError: a graph without a path; values of another length, or NaN or −inf on a path; no such
+            attribute; β out of range.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2), attributes={"frames": [3, 5]})
@@ -95,15 +95,23 @@ def expectation(
     tensor(4.)
     """
     if isinstance(graphs, Graph):
-        return expectation([graphs], values if isinstance(values, str) else [values], beta)[0]  # type: ignore[list-item]
-    if not isinstance(values, str) and len(values) != len(graphs):
+        if not isinstance(values, str | Tensor):
+            raise GraphError("values of one graph are one tensor, or the name of an arc attribute")
+        return _expectations([graphs], [values], beta)[0]
+    if isinstance(values, str):
+        return _expectations(graphs, [values] * len(graphs), beta)
+    if len(values) != len(graphs):
         raise GraphError(f"values for {len(values)} graphs do not fit {len(graphs)} graphs")
+    return _expectations(graphs, list(values), beta)
+
+
+def _expectations(graphs: Sequence[Graph], values: Sequence[str | Tensor], beta: float) -> Tensor:
     if not graphs:
         return torch.zeros(0)
     _, _, found = distributions(graphs, beta)
     each = [
-        _values(graph, values if isinstance(values, str) else values[k], posterior.arcs)
-        for k, (graph, posterior) in enumerate(zip(graphs, found, strict=True))
+        _values(graph, of_graph, posterior.arcs)
+        for graph, of_graph, posterior in zip(graphs, values, found, strict=True)
     ]
     means = [mean_of(posterior.arcs, of_arcs) for posterior, of_arcs in zip(found, each, strict=True)]
     return torch.stack(means).to(graphs[0].dtype)
@@ -123,10 +131,10 @@ def _values(graph: Graph, values: str | Tensor, uses: Tensor) -> Tensor:
         raise GraphError(f"{named} must hold a number for each of {graph.arcs} arcs, not {shape}")
     values = values.to(uses)
     width = math.prod(values.shape[1:])
-    unknown = torch.isnan(values.detach()).view(graph.arcs, width).any(1) & (uses > 0.0)
+    unknown = ~(values.detach() > -torch.inf).view(graph.arcs, width).any(1) & (uses > 0.0)
     if unknown.any():
         raise GraphError(
-            f"{named} is NaN for arc {int(unknown.nonzero()[0])}, which paths use; "
+            f"{named} is NaN or −inf for arc {int(unknown.nonzero()[0])}, which paths use; "
             "say what such an arc counts, 0 for nothing"
         )
     return values

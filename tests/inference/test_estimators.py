@@ -155,6 +155,8 @@ def test_bad_input_is_refused():
             straight_through(graph, [best_path(graph)], beta)
         with pytest.raises(GraphError, match="β"):
             relaxed_paths(graph, 1, 1.0, beta)
+    with pytest.raises(GraphError, match="another's"):
+        straight_through(graph, [best_path(Graph.linear([0, 1]))])
     for few in (torch.zeros(1), []):
         with pytest.raises(GraphError, match="two or more"):
             reinforce(few, torch.zeros(len(few)))

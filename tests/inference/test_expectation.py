@@ -138,10 +138,12 @@ def test_bad_input_is_refused():
         expected_energy([graph, nothing])
     for values, message in (
         (torch.zeros(3), "each of 2 arcs"),
-        (torch.tensor([0.0, math.nan]), "values is NaN for arc 1"),
+        (torch.tensor([0.0, math.nan]), "values is NaN or −inf for arc 1"),
+        (torch.tensor([-math.inf, 0.0]), "values is NaN or −inf for arc 0"),
+        ([1.0, 2.0], "one tensor"),
         ("length", "no arc attribute 'length'"),
         ("word", "'word' must hold a number"),
-        ("cost", "'cost' is NaN for arc 1"),
+        ("cost", "'cost' is NaN or −inf for arc 1"),
     ):
         with pytest.raises(GraphError, match=message):
             expectation(graph, values)
