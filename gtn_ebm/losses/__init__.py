@@ -1,5 +1,10 @@
 """Energies → loss: the losses of energy-based learning, on plain tensors and on graphs."""
 
+from gtn_ebm.losses.approximate import (
+    contrastive_divergence,
+    persistent_contrastive_divergence,
+    sampled_nll,
+)
 from gtn_ebm.losses.classical import (
     energy,
     hinge,
@@ -28,6 +33,7 @@ __all__ = [
     "additive_margin",
     "bayes_risk",
     "by_name",
+    "contrastive_divergence",
     "energy",
     "expected_risk",
     "exponential",
@@ -41,6 +47,8 @@ __all__ = [
     "nce",
     "nll",
     "perceptron",
+    "persistent_contrastive_divergence",
+    "sampled_nll",
     "simple",
     "square_exponential",
     "square_square",

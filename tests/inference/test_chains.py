@@ -74,13 +74,13 @@ def test_an_extra_energy_is_met_by_accepting():
     def extra(outputs):
         return 3.0 * (len(set(outputs)) == 1)
 
-    begin = random_paths(graph, 400, 1.3, seeded())
+    begin = random_paths(graph, 300, 1.3, seeded())
     chains = PathChains(
         graph, begin, 2, 1.3, extra=lambda path: extra(path.output_labels), generator=seeded()
     )
-    found = arcs_of(chains.move(graph, 25))
-    assert are_likely(found, shares(graph, 1.3, extra), 400)
-    assert not are_likely(found, shares(graph, 1.3), 400)
+    found = arcs_of(chains.move(graph, 15))
+    assert are_likely(found, shares(graph, 1.3, extra), 300)
+    assert not are_likely(found, shares(graph, 1.3), 300)
 
 
 def test_the_energies_may_change_under_way():

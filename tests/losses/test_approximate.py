@@ -118,14 +118,14 @@ def test_training_by_persistent_chains_learns_the_distribution():
     chains = PathChains(Graph(structure, energies), random_paths(Graph(structure), 30, generator=seeded()), 1)
     answers = [Graph.linear([label]).to(torch.float64) for label in range(3)]
     total = torch.zeros_like(energies.detach())
-    for step in range(300):
+    for step in range(200):
         graph = Graph(structure, energies)
         losses = persistent_contrastive_divergence([graph] * 3, answers, [chains] * 3, 1)
         (gradient,) = torch.autograd.grad(losses @ shares, energies)
         with torch.no_grad():
             energies -= 0.3 / (1 + step / 50) * gradient
-        total += energies.detach() * (step >= 150)
-    learned = torch.softmax(-total / 150, 0)
+        total += energies.detach() * (step >= 100)
+    learned = torch.softmax(-total / 100, 0)
     torch.testing.assert_close(learned, shares, atol=0.05, rtol=0.0)
 
 
