@@ -91,8 +91,8 @@ class GraphLoss(nn.Module):
     def energies(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         """The energies that the loss needs, by name, [B] or [B, K].
 
-        A system of several graphs whose energies add up, adds up those [B] of each before ``of_energies``
-        makes one loss of them. That is exact where each graph is summed or minimised over for itself.
+        A system of several graphs adds up those [B] of each, each summed or minimised over for itself, before
+        ``of_energies`` makes one loss of them.
         """
         desired = _selectors(everything, desired)
         found: dict[str, Tensor] = {}
