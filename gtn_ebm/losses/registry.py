@@ -211,8 +211,8 @@ class EnergyLoss(nn.Module):
         """The energies it is called with, in order."""
         return self.loss.needs
 
-    def forward(self, *energies: Tensor, **by_name: Tensor) -> Tensor:
-        return self.loss.function(*energies, **by_name, **self.options)
+    def forward(self, *energies: Tensor, **named: Tensor) -> Tensor:
+        return self.loss.function(*energies, **named, **self.options)
 
     def extra_repr(self) -> str:
         return ", ".join([self.loss.name, *(f"{name}={value}" for name, value in self.options.items())])

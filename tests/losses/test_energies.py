@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from gtn_ebm import GraphError, losses
 from gtn_ebm.losses import ALIASES, LOSSES, EnergyLoss
@@ -138,6 +139,31 @@ def test_laws(desired: float, wrong: list[float], beta: float, margin: float) ->
     assert losses.additive_margin(good, bad, margin) >= hinge - close
     costs = tensor([0.0] + [1.0] * len(wrong))
     assert torch.isclose(losses.expected_risk(every, costs, beta), losses.mee(good, free, beta))
+
+
+def test_they_are_torch_s_where_torch_has_them() -> None:
+    random = torch.Generator().manual_seed(0)
+    desired, wrong = torch.randn(2, 20, generator=random, dtype=torch.float64)
+    several = torch.randn(20, 5, generator=random, dtype=torch.float64)
+    first, below = torch.zeros(20, dtype=torch.long), -torch.ones(20)
+    for ours, theirs in (
+        (
+            losses.hinge(desired, wrong, 0.5),
+            functional.margin_ranking_loss(desired, wrong, below, 0.5, reduction="none"),
+        ),
+        (losses.log(desired, wrong).mean(), functional.soft_margin_loss(desired - wrong, below)),
+        (
+            losses.info_nce(desired, several, 2.0),
+            functional.cross_entropy(
+                -2.0 * torch.cat([desired[:, None], several], 1), first, reduction="none"
+            ),
+        ),
+        (
+            losses.mce(desired, wrong),
+            1 - torch.softmax(-torch.stack([desired, wrong], 1), 1)[:, 0],
+        ),
+    ):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
 @given(ENERGY, SEVERAL)

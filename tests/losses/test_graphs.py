@@ -89,7 +89,7 @@ class Enumerated:
 
 def test_values_and_gradients_are_those_of_enumeration() -> None:
     ways = itertools.cycle(itertools.product([None, "edit", "hamming"], [None, 0.5, 2.0], [0.5, 1.0]))
-    for (graph, parts), (kind, beta, margin) in zip(rivals(54), ways, strict=False):
+    for (graph, parts), (kind, beta, margin) in zip(rivals(216), ways, strict=False):
         found = path_energies(graph)
         answer = found[0][0].outputs
         cost, distance = COSTS[kind] if kind else (None, None)
