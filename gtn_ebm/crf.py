@@ -107,7 +107,9 @@ class SemiMarkovCRF:
         _, _, longest, count = self.segments.shape
         if not bool(((chosen >= 0) & (chosen < count) & (durations >= 0) & (durations <= longest)).all()):
             raise GraphError(f"labels must be 0 to {count - 1}, and durations at most {longest}")
-        if not torch.equal(durations.sum(1, keepdim=True), length) or bool((used.long().diff(dim=1) > 0).any()):
+        if not torch.equal(durations.sum(1, keepdim=True), length) or bool(
+            (used.long().diff(dim=1) > 0).any()
+        ):
             raise GraphError(f"durations must add up to the lengths {self.lengths!r:.80}, without gaps")
         begin = (durations.cumsum(1) - durations).where(used, 0)
         sequence = torch.arange(len(labels))[:, None]
@@ -205,7 +207,9 @@ def _lattice(length: int, longest: int, labels: int) -> _Lattice:
     structure = Structure(source, 1 + (end - 1) * labels + label, label, states=1 + length * labels)
     entry = np.where(begin == 0, labels, before) * labels + label
     segment = (begin.astype(np.int64) * longest + k) * labels + label
-    return _Lattice(structure, *(torch.from_numpy(part.astype(np.int64)) for part in (segment, entry, begin, end)))
+    return _Lattice(
+        structure, *(torch.from_numpy(part.astype(np.int64)) for part in (segment, entry, begin, end))
+    )
 
 
 class _Sums(NamedTuple):
@@ -220,9 +224,7 @@ class _FreeEnergies(torch.autograd.Function):
     """(segments, transitions, initial, final) → F of each sequence, [B]."""
 
     @staticmethod
-    def forward(
-        ctx: Any, lengths: list[int], beta: float, differentiable: bool, *parts: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, lengths: list[int], beta: float, differentiable: bool, *parts: Tensor) -> Tensor:
         shared = [_weights(as_array(part), beta) for part in parts[1:]]
         segments = as_array(parts[0])
 
@@ -232,7 +234,9 @@ class _FreeEnergies(torch.autograd.Function):
 
         found = parallel_map(one, zip(segments, lengths, strict=True))
         sums = [
-            _sums_on_lattice(length, beta, differentiable, parts[0][k], *parts[1:]) if of_one is None else of_one
+            _sums_on_lattice(length, beta, differentiable, parts[0][k], *parts[1:])
+            if of_one is None
+            else of_one
             for k, (of_one, length) in enumerate(zip(found, lengths, strict=True))
         ]
         ctx.lengths, ctx.beta, ctx.gradients = lengths, beta, [of_one.gradients for of_one in sums]

@@ -85,9 +85,7 @@ class FactorGraph:
     {'z1': 0, 'z2': 0, 'y2': 0}
     """
 
-    def __init__(
-        self, factors: Iterable[tuple[Sequence[str], Tensor]], order: Sequence[str] | None = None
-    ):
+    def __init__(self, factors: Iterable[tuple[Sequence[str], Tensor]], order: Sequence[str] | None = None):
         self.factors = [_factor(variables, energies) for variables, energies in factors]
         if not self.factors:
             raise GraphError("a factor graph needs a factor at least")
@@ -295,9 +293,7 @@ def _frontiers(scopes: Sequence[Scope], order: Sequence[str], step_of: Sequence[
         name: max(step for scope, step in zip(scopes, step_of, strict=True) if name in scope)
         for name in order
     }
-    return [
-        tuple(name for name in order[:step] if last_use[name] >= step) for step in range(len(order) + 1)
-    ]
+    return [tuple(name for name in order[:step] if last_use[name] >= step) for step in range(len(order) + 1)]
 
 
 def _grid(sizes: Sequence[int]) -> list[NDArray[np.int64]]:

@@ -60,7 +60,9 @@ def energy_of(crf, k, segmentation):
 
 
 def written_out(crf, beta):
-    energies = [torch.stack([energy_of(crf, k, s) for s in segmentations(crf, k)]) for k in range(len(crf.lengths))]
+    energies = [
+        torch.stack([energy_of(crf, k, s) for s in segmentations(crf, k)]) for k in range(len(crf.lengths))
+    ]
     return [-torch.logsumexp(-beta * of_one, 0) / beta for of_one in energies]
 
 
@@ -114,7 +116,9 @@ def test_graphs_have_the_segmentations_as_paths(crf, beta):
         cut = [(b, e - b, c) for b, e, c in zip(begin, end, path.input_labels, strict=True)]
         assert energy_of(crf, k, cut).item() == pytest.approx(energy, rel=1e-12, abs=1e-9)
         labels, durations = torch.tensor([[c for *_, c in cut]]), torch.tensor([[n for _, n, _ in cut]])
-        alone = SemiMarkovCRF(crf.segments[k : k + 1], crf.transitions, crf.initial, crf.final, crf.lengths[k : k + 1])
+        alone = SemiMarkovCRF(
+            crf.segments[k : k + 1], crf.transitions, crf.initial, crf.final, crf.lengths[k : k + 1]
+        )
         assert alone.energy(labels, durations).item() == pytest.approx(energy, rel=1e-12, abs=1e-9)
 
 
@@ -133,7 +137,9 @@ def test_first_and_second_derivatives():
 
     assert torch.autograd.gradcheck(free, parts)
     assert torch.autograd.gradgradcheck(free, parts)
-    assert torch.autograd.gradgradcheck(lambda segments: free(segments, *(p.detach() for p in parts[1:])), parts[:1])
+    assert torch.autograd.gradgradcheck(
+        lambda segments: free(segments, *(p.detach() for p in parts[1:])), parts[:1]
+    )
 
 
 def test_linear_chain_is_a_chain_of_factors():

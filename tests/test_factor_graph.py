@@ -213,7 +213,8 @@ def test_trellis_too_large_is_refused_before_it_is_made():
 
 
 @pytest.mark.parametrize(
-    ("observed", "message"), [({"w": 0}, "no variable 'w'"), ({"z1": 2}, "values 0 to 1"), ({"z1": -1}, "not -1")]
+    ("observed", "message"),
+    [({"w": 0}, "no variable 'w'"), ({"z1": 2}, "values 0 to 1"), ({"z1": -1}, "not -1")],
 )
 def test_what_cannot_be_observed_is_refused(observed, message):
     with pytest.raises(GraphError, match=message):
