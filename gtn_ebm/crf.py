@@ -285,7 +285,7 @@ def _sums(
     differentiable: bool,
 ) -> _Sums | None:
     """None where the energies are too far apart for the kernel."""
-    length, longest, labels = segment.shape
+    length, _, labels = segment.shape
     begun, ended = np.empty((length, labels)), np.empty((length + 1, labels))
     begun_power, ended_power = np.empty(length, np.int64), np.empty(length + 1, np.int64)
     sums = begun, begun_power, ended, ended_power

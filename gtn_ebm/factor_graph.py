@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -284,7 +285,7 @@ def _planned(scopes: tuple[Scope, ...], order: tuple[tuple[str, int], ...]) -> _
         *(np.concatenate(part or nothing) for part in (source, destination, labels)), states=sum(states)
     )
     variable = torch.repeat_interleave(torch.tensor(arcs, dtype=torch.int64))
-    return _Plan(structure, list(zip(first_arc, first_arc[1:], strict=False)), variable, step_of, elements)
+    return _Plan(structure, list(pairwise(first_arc)), variable, step_of, elements)
 
 
 def _frontiers(scopes: Sequence[Scope], order: Sequence[str], step_of: Sequence[int]) -> list[Scope]:

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def segmentations(crf, k):
 def energy_of(crf, k, segmentation):
     labels = [label for _, _, label in segmentation]
     along = sum(crf.segments[k, t, frames - 1, label] for t, frames, label in segmentation)
-    across = sum((crf.transitions[pair] for pair in zip(labels, labels[1:], strict=False)), torch.tensor(0.0))
+    across = sum((crf.transitions[pair] for pair in pairwise(labels)), torch.tensor(0.0))
     return crf.initial[labels[0]] + along + across + crf.final[labels[-1]]
 
 

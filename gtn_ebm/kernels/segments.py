@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 
 LIMIT = 300
-"""Of the powers of two of weights, of a frame's sums beside its largest, and of neighbouring frames: a product
-of three of them is a normal float64."""
+"""Of the powers of two of weights, of a frame's sums beside its largest, and of neighbouring frames: a
+product of three of them is a normal float64."""
 
 LOW, HIGH = 2.0**-LIMIT, 2.0**LIMIT
 NONE = -(1 << 40)
