@@ -230,7 +230,7 @@ class _FreeEnergies(torch.autograd.Function):
 
         def one(item: tuple[NDArray[Any], int]) -> _Sums | None:
             energies, length = item
-            return _sums(_weights(energies[:length], beta), *shared, beta, differentiable)
+            return _sums(beta, differentiable, _weights(energies[:length], beta), *shared)
 
         found = parallel_map(one, zip(segments, lengths, strict=True))
         sums = [
@@ -247,7 +247,7 @@ class _FreeEnergies(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         parts = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: the lattice's sums have one
-            free = free_energy(SemiMarkovCRF(*parts, ctx.lengths).graphs(), ctx.beta)
+            free = free_energy(_crf(parts, ctx.lengths).graphs(), ctx.beta)
             wanted = [part for part in parts if part.requires_grad]
             found = iter(torch.autograd.grad(free, wanted, grad, create_graph=True, allow_unused=True))
             return None, None, None, *(next(found) if part.requires_grad else None for part in parts)
@@ -267,6 +267,11 @@ class _FreeEnergies(torch.autograd.Function):
         )
 
 
+def _crf(parts: Sequence[Tensor], lengths: list[int]) -> SemiMarkovCRF:
+    segments, transitions, initial, final = parts
+    return SemiMarkovCRF(segments, transitions, initial, final, lengths)
+
+
 def _weights(energies: NDArray[Any], beta: float) -> NDArray[np.float64]:
     """exp(−βE); NaN where that leaves the range that the kernel takes."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -276,15 +281,9 @@ def _weights(energies: NDArray[Any], beta: float) -> NDArray[np.float64]:
     return weights
 
 
-def _sums(
-    segment: NDArray[np.float64],
-    transition: NDArray[np.float64],
-    initial: NDArray[np.float64],
-    final: NDArray[np.float64],
-    beta: float,
-    differentiable: bool,
-) -> _Sums | None:
+def _sums(beta: float, differentiable: bool, *weights: NDArray[np.float64]) -> _Sums | None:
     """None where the energies are too far apart for the kernel."""
+    segment, transition, initial, final = weights
     length, _, labels = segment.shape
     begun, ended = np.empty((length, labels)), np.empty((length + 1, labels))
     begun_power, ended_power = np.empty(length, np.int64), np.empty(length + 1, np.int64)
@@ -310,6 +309,6 @@ def _sums_on_lattice(length: int, beta: float, differentiable: bool, *parts: Ten
     """Of one sequence, whatever its energies."""
     own = [part.detach().double().requires_grad_(differentiable) for part in parts]
     with torch.enable_grad():
-        free = free_energy(SemiMarkovCRF(own[0][None], *own[1:], [length]).graphs()[0], beta)
+        free = free_energy(_crf([own[0][None], *own[1:]], [length]).graphs()[0], beta)
         gradients = torch.autograd.grad(free, own) if differentiable else ()
     return _Sums(free.item(), tuple(g.numpy() for g in gradients))

@@ -269,21 +269,20 @@ def _planned(scopes: tuple[Scope, ...], order: tuple[tuple[str, int], ...]) -> _
             f"{max(map(len, frontiers))} variables are needed at once; observe some, or give a better order"
         )
     first_state, first_arc = np.cumsum([0, *states]), np.cumsum([0, *arcs]).tolist()
-    source, destination, labels = [], [], []
+    arrays: tuple[list[NDArray[np.int64]], ...] = [], [], []  # sources, destinations, labels
     elements: list[Tensor | None] = [None] * len(scopes)
     for step, name in enumerate(sizes):
         before = frontiers[step]
         values = dict(zip((*before, name), _grid([*(sizes[v] for v in before), sizes[name]]), strict=True))
-        source.append(first_state[step] + _number(values, before, sizes))
-        destination.append(first_state[step + 1] + _number(values, frontiers[step + 1], sizes))
-        labels.append(values[name])
+        ends = [first_state[at] + _number(values, frontiers[at], sizes) for at in (step, step + 1)]
+        for part, of_step in zip(arrays, (*ends, values[name]), strict=True):
+            part.append(of_step)
         for factor, scope in enumerate(scopes):
             if step_of[factor] == step:
                 elements[factor] = torch.from_numpy(_number(values, scope, sizes))
     nothing = [np.zeros(0, np.int64)]
-    structure = Structure(
-        *(np.concatenate(part or nothing) for part in (source, destination, labels)), states=sum(states)
-    )
+    source, destination, labels = (np.concatenate(part or nothing) for part in arrays)
+    structure = Structure(source, destination, labels, states=sum(states))
     variable = torch.repeat_interleave(torch.tensor(arcs, dtype=torch.int64))
     return _Plan(structure, list(pairwise(first_arc)), variable, step_of, elements)
 

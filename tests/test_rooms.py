@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": {"graph", "distance", "semiring", "kernels"},
     "inference": {"graph", "distance", "semiring", "ops", "kernels"},
     "dense": {"graph", "distance", "inference", "kernels"},
-    "losses": {"graph", "inference", "dense"},
+    "losses": {"graph", "distance", "ops", "inference", "dense"},
     "factor_graph": {"graph", "distance", "inference", "kernels"},
     "transformers": BELOW_TRANSFORMERS,
     "warmup": BELOW_TRANSFORMERS | {"factor_graph"},

@@ -2,6 +2,7 @@
 
 from gtn_ebm.ops.composition import compose, intersect
 from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.costs import cost_augmented, edit_distance, hamming_distance
 from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.difference import complement, difference
 from gtn_ebm.ops.disambiguation import disambiguate
@@ -16,6 +17,7 @@ from gtn_ebm.ops.pushing import push, push_labels
 from gtn_ebm.ops.rational import closure, concat, union
 from gtn_ebm.ops.replacement import replace
 from gtn_ebm.ops.reversal import reverse
+from gtn_ebm.ops.scaling import scale
 from gtn_ebm.ops.synchronization import synchronize
 
 __all__ = [
@@ -27,12 +29,15 @@ __all__ = [
     "compose",
     "concat",
     "connect",
+    "cost_augmented",
     "decode",
     "determinize",
     "difference",
     "disambiguate",
+    "edit_distance",
     "encode",
     "epsilon_normalize",
+    "hamming_distance",
     "intersect",
     "invert",
     "minimize",
@@ -45,6 +50,7 @@ __all__ = [
     "remove_epsilons",
     "replace",
     "reverse",
+    "scale",
     "synchronize",
     "topological_sort",
     "union",

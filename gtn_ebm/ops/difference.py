@@ -43,7 +43,7 @@ def difference(first: Graph, second: Graph) -> Graph:
     between = first.output_symbols, second.input_symbols
     if None not in between and between[0] != between[1]:
         raise GraphError("the first graph's output symbols are not the second graph's input symbols")
-    reader = _deterministic(second)
+    reader = deterministic_reader(second)
     starts = np.flatnonzero(as_array(first.initial) != np.inf)
     keys, source, destination, arcs = _expand(first, reader, starts)
     q1, q2 = (part.astype(np.int32) for part in np.divmod(keys, reader.states + 1))
@@ -87,18 +87,16 @@ def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
     >>> no_zero
     Graph(3 states, 6 arcs, acceptor)
     """
-    reader = _deterministic(graph)
+    reader = deterministic_reader(graph)
     own = graph.input_labels[graph.input_labels != EPSILON]
-    alphabet = np.unique(own if labels is None else _integers(list(labels), "labels"))
-    if len(alphabet) and alphabet[0] < 0:
-        raise GraphError(f"a string is made of labels ≥ 0, not {alphabet[0]}")
+    letters = alphabet(own if labels is None else labels)
     lost = reader.states
-    following = np.full((lost + 1, len(alphabet)), lost, np.int32)
-    usable = np.isin(reader.input_labels, alphabet)
-    columns = np.searchsorted(alphabet, reader.input_labels[usable])
+    following = np.full((lost + 1, len(letters)), lost, np.int32)
+    usable = np.isin(reader.input_labels, letters)
+    columns = np.searchsorted(letters, reader.input_labels[usable])
     following[reader.source[usable], columns] = reader.destination[usable]
-    source = np.repeat(np.arange(lost + 1, dtype=np.int32), len(alphabet))
-    read = np.tile(alphabet, lost + 1)
+    source = np.repeat(np.arange(lost + 1, dtype=np.int32), len(letters))
+    read = np.tile(letters, lost + 1)
     rejects = np.append(as_array(reader.final) == np.inf, True)
     found = Graph(
         Structure.of_valid(source, following.ravel(), read, read, lost + 1),
@@ -111,7 +109,19 @@ def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
     return connect_result(found)
 
 
-def _deterministic(graph: Graph) -> Graph:
+def alphabet(labels: Iterable[int]) -> NDArray[np.int32]:
+    """The labels that strings are made of, each once, ascending.
+
+    Raises:
+        GraphError: a label that is not an integer from 0 to 2³¹ − 1.
+    """
+    letters = np.unique(_integers(list(labels), "labels"))
+    if len(letters) and letters[0] < 0:
+        raise GraphError(f"a string is made of labels ≥ 0, not {letters[0]}")
+    return letters
+
+
+def deterministic_reader(graph: Graph) -> Graph:
     """The deterministic acceptor of the same strings, without epsilons or energies, states in order of their
     arcs."""
     if not graph.is_acceptor:

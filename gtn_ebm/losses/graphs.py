@@ -1,0 +1,181 @@
+"""Losses of graphs: from graphs to the energies that a loss needs, and to the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from gtn_ebm.distance import check_beta
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph
+from gtn_ebm.inference import (
+    best_paths,
+    expected_cost,
+    free_energy,
+    incorrect_free_energy,
+    minimum_energy,
+)
+from gtn_ebm.losses.registry import EnergyLoss, by_name
+from gtn_ebm.ops import compose, cost_augmented, difference, project
+from gtn_ebm.symbols import EPSILON
+
+Cost = Callable[[Graph, list[int]], Graph]
+"""From a desired answer, and the labels that answers are made of, to what each answer costs: an acceptor with
+one path for each, such as ``ops.edit_distance`` and ``ops.hamming_distance`` give."""
+
+MOST_ANSWERS = 10_000
+"""Answers that a graph may have where all are asked for."""
+
+
+class GraphLoss(nn.Module):
+    """A loss of graphs, by name.
+
+    An answer is what a path writes. Its energy sums over the paths that write it (F_β), or is that of the
+    best of them (β = ∞).
+
+    Args:
+        name: of a loss in ``LOSSES``.
+        beta: inverse temperature of the energies; that of the loss where omitted (∞ for those that compare
+            least energies, 1 for those that sum over answers).
+        cost: of answers. Losses of costs need it. In others it is the margin, multiplied by the option
+            ``margin`` of those that have one: each answer competes with the energy E(ŷ) − m(y, ŷ), so that
+            "hinge" and "perceptron" are the structured hinge loss (margin rescaling) and "nll" is the
+            softmax-margin loss (Gimpel, Smith 2010).
+        count: how many answers a loss of several takes, those of the best paths first; None for all.
+        options: of the loss, such as ``margin``.
+
+    Called with B graphs of all answers and B acceptors of the desired ones (one path for each desired answer,
+    such as ``Graph.linear``), it gives B losses. Where no path writes a desired answer the loss is its limit,
+    +inf for most, with a gradient of 0.
+
+    Raises:
+        GraphError: no such loss or option; β is not positive; no cost where one is needed, or one where none
+            is; lists of different lengths; a graph with more than ``MOST_ANSWERS`` answers where ``count`` is
+            None.
+
+    >>> from gtn_ebm import Structure
+    >>> everything = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 1, 2]), torch.tensor([2.0, 1.5, 4.0]))
+    >>> GraphLoss("hinge", margin=1.0)([everything], [Graph.linear([0])])
+    tensor([1.5000])
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        beta: float | None = None,
+        cost: Cost | None = None,
+        count: int | None = 10,
+        **options: Any,
+    ):
+        super().__init__()
+        loss = by_name(name)
+        self.beta = loss.beta if beta is None else beta
+        check_beta(self.beta)
+        if "beta" in loss.options:
+            options["beta"] = self.beta
+        self.cost, self.count, self.margin = cost, count, 1.0
+        _check_cost(loss.name, loss.needs, cost)
+        if cost is not None and "margin" in loss.options:
+            # The energies have it already.
+            self.margin = float(options.get("margin", loss.options["margin"]))
+            options["margin"] = 0.0
+        self.of_energies = EnergyLoss(name, **options)
+
+    def forward(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Tensor:
+        return self.of_energies(**self.energies(everything, desired))
+
+    def energies(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        """The energies that the loss needs, by name, [B] or [B, K].
+
+        A system of several graphs whose energies add up, adds up those [B] of each before ``of_energies``
+        makes one loss of them. That is exact where each graph is summed or minimised over for itself.
+        """
+        if len(everything) != len(desired):
+            raise GraphError(
+                f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"
+            )
+        found: dict[str, Tensor] = {}
+        for name in self.of_energies.needs:
+            if name not in found:
+                found.update(getattr(self, f"_{name}")(everything, desired))
+        return found
+
+    def _desired(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        return {"desired": free_energy(compose(everything, desired), self.beta)}
+
+    def _everything(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        return {"everything": free_energy(self._competing(everything, desired), self.beta)}
+
+    def _wrong(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        competing = self._competing(everything, desired)
+        return {"wrong": incorrect_free_energy(competing, desired, self.beta)}
+
+    def _wrong_answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        competing = self._competing(everything, desired)
+        incorrect = [difference(*pair) for pair in zip(competing, desired, strict=True)]
+        return {"wrong_answers": _padded([self._best(graph)[1] for graph in incorrect], math.inf)}
+
+    def _answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        answers, energies = zip(*map(self._best, everything), strict=True)
+        costs = [
+            minimum_energy(compose(of_graph, cost)) if of_graph else cost.energies.new_zeros(0)
+            for of_graph, cost in zip(answers, self._costs_of(everything, desired), strict=True)
+        ]
+        return {"answers": _padded(energies, math.inf), "costs": _padded(costs, 0.0)}
+
+    def _expected_cost(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+        costs = self._costs_of(everything, desired)
+        return {"expected_cost": expected_cost(everything, costs, self.beta)}
+
+    def _competing(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Sequence[Graph]:
+        """The graphs with E − m(y, ŷ), where the margin is a cost."""
+        if self.cost is None:
+            return everything
+        costs = self._costs_of(everything, desired)
+        return [cost_augmented(*pair, self.margin) for pair in zip(everything, costs, strict=True)]
+
+    def _costs_of(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
+        assert self.cost is not None
+        return [self.cost(answer, _written(graph)) for graph, answer in zip(everything, desired, strict=True)]
+
+    def _best(self, graph: Graph) -> tuple[list[Graph], Tensor]:
+        """The answers of the best paths, and their energies [K]."""
+        most = MOST_ANSWERS + 1 if self.count is None else self.count
+        paths = best_paths(project(graph, "output"), most, unique=True)
+        if self.count is None and len(paths) > MOST_ANSWERS:
+            raise GraphError(f"the graph has more than {MOST_ANSWERS} answers; say how many by count")
+        answers = [
+            Graph.linear(path.output_labels, energies=graph.energies.new_zeros(len(path.output_labels)))
+            for path in paths
+        ]
+        if not paths or not math.isinf(self.beta):
+            return answers, free_energy(compose(graph, answers), self.beta).to(graph.energies)
+        return answers, torch.stack([path.energy for path in paths])
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}"
+
+
+def _check_cost(name: str, needs: Sequence[str], cost: Cost | None) -> None:
+    if cost is None and {"costs", "expected_cost"} & set(needs):
+        raise GraphError(f"the loss {name!r} needs a cost of answers, such as cost=ops.edit_distance")
+    if cost is not None and list(needs) == ["desired"]:
+        raise GraphError(f"the loss {name!r} is of the desired answer alone; no cost has a part in it")
+
+
+def _written(graph: Graph) -> list[int]:
+    """The labels that the graph's paths may write."""
+    labels: list[int] = np.unique(graph.output_labels).tolist()
+    return [label for label in labels if label != EPSILON]
+
+
+def _padded(rows: Sequence[Tensor], value: float) -> Tensor:
+    """[B, K] of B rows of at most K."""
+    return pad_sequence(list(rows), batch_first=True, padding_value=value) if rows else torch.zeros(0, 0)
