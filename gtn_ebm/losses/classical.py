@@ -12,9 +12,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from gtn_ebm.losses.registry import loss
+from gtn_ebm.losses.registry import loss, soft_plus
 
 
 @loss(beta=math.inf)
@@ -75,7 +74,7 @@ def log(desired: Tensor, wrong: Tensor) -> Tensor:
     Pushed up: the most offending incorrect answer, the more the nearer it is.
     Source: LeCun et al. 2006, table 1.
     """
-    return softplus(desired - wrong)
+    return soft_plus(desired - wrong)
 
 
 @loss(beta=math.inf)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from gtn_ebm.losses.registry import loss
+from gtn_ebm.losses.registry import loss, soft_plus
 
 
 @loss(beta=1.0, aliases=("cpc",))
@@ -32,7 +31,7 @@ def info_nce(desired: Tensor, wrong_answers: Tensor, beta: float = 1.0) -> Tenso
     tensor(4.)
     """
     gaps = beta * (desired[..., None] - wrong_answers)
-    return torch.logsumexp(torch.cat([torch.zeros_like(gaps[..., :1]), gaps], -1), -1)
+    return torch.logsumexp(torch.cat([gaps.new_zeros(*gaps.shape[:-1], 1), gaps], -1), -1)
 
 
 @loss(beta=1.0, aliases=("pirl",))
@@ -53,5 +52,5 @@ def nce(desired: Tensor, wrong_answers: Tensor, beta: float = 1.0) -> Tensor:
     present = ~torch.isposinf(wrong_answers)
     weights = torch.where(present, -beta * wrong_answers, torch.finfo(wrong_answers.dtype).min)
     all_wrong = torch.logsumexp(weights, -1)
-    of_wrong = softplus(weights - all_wrong[..., None])
-    return softplus(beta * desired + all_wrong) + torch.where(present, of_wrong, 0.0).sum(-1)
+    of_wrong = soft_plus(weights - all_wrong[..., None])
+    return soft_plus(beta * desired + all_wrong) + torch.where(present, of_wrong, 0.0).sum(-1)

@@ -44,7 +44,7 @@ class GraphLoss(nn.Module):
         beta: inverse temperature of the energies; that of the loss where omitted (∞ for those that compare
             least energies, 1 for those that sum over answers).
         cost: of answers. Losses of costs need it. In others it is the margin, multiplied by the option
-            ``margin`` of those that have one: each answer competes with the energy E(ŷ) − m(y, ŷ), so that
+            ``margin`` (1 where omitted): each answer competes with the energy E(ŷ) − m(y, ŷ), so that
             "hinge" and "perceptron" are the structured hinge loss (margin rescaling) and "nll" is the
             softmax-margin loss (Gimpel, Smith 2010).
         count: how many answers a loss of several takes, those of the best paths first; None for all.
@@ -84,7 +84,7 @@ class GraphLoss(nn.Module):
         _check_cost(loss.name, loss.needs, cost)
         if cost is not None and "margin" in loss.options:
             # The energies have it already.
-            self.margin = float(options.get("margin", loss.options["margin"]))
+            self.margin = float(options.get("margin", 1.0))
             options["margin"] = 0.0
         self.of_energies = EnergyLoss(name, **options)
 

@@ -70,7 +70,7 @@ def edit_distance(
     Returns:
         A deterministic acceptor over the labels: one path for each string, of energy
         min over y of d(y, string). A bound keeps it small: for an answer of n labels there are some 3ⁿ states
-        at worst without one, and O(n) for any fixed bound.
+        at worst without one, and O(n) for any fixed bound. Infinitely many desired answers need one.
 
     Raises:
         GraphError: ``desired`` is a transducer or accepts nothing, a label is not an integer from 0 to
