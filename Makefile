@@ -41,6 +41,7 @@ notebooks: $(INSTALLED)
 
 reference: $(INSTALLED)
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/losses.py
 
 demo: $(INSTALLED)
 	$(BIN)/python -m recipes.check_reader demo $(DEMO)

@@ -74,6 +74,9 @@ SECTIONS: dict[str, dict[str, Example]] = {
         "topological_sort": Example("topological_sort(a)", ("0 2 a a; 2 1 b b; 0 1 c c; 1",)),
         "reverse": Example("reverse(a)", (WEIGHTED,)),
     },
+    "Energies": {
+        "scale": Example("scale(a, 2.0)", (WEIGHTED,)),
+    },
     "Fewer states and arcs": {
         "remove_epsilons": Example("remove_epsilons(a)", (WITH_EPSILONS,)),
         "epsilon_normalize": Example('epsilon_normalize(a, "input")', ("0 1 <eps> b; 1 2 a <eps> 1; 2",)),
@@ -94,6 +97,14 @@ SECTIONS: dict[str, dict[str, Example]] = {
         ),
         "shortest_distance": Example("shortest_distance(a)", (WEIGHTED,)),
         "all_pairs_distance": Example("all_pairs_distance(a)", (WEIGHTED,)),
+    },
+    "Wrong answers and what they cost": {
+        "most_offending": Example("most_offending(a, b)", (AMBIGUOUS, "0 1 a a; 1 2 b b; 2")),
+        "incorrect_free_energy": Example("incorrect_free_energy(a, b)", (AMBIGUOUS, "0 1 a a; 1 2 b b; 2")),
+        "edit_distance": Example("edit_distance(a, labels=[0, 1], at_most=2)", ("0 1 a a; 1",)),
+        "hamming_distance": Example("hamming_distance(a, labels=[0, 1])", ("0 1 a a; 1 2 b b; 2",)),
+        "cost_augmented": Example("cost_augmented(a, b)", (AMBIGUOUS, "0 1 a a; 1 2 b b; 1 2 c c 1; 2")),
+        "expected_cost": Example("expected_cost(a, b)", (AMBIGUOUS, "0 1 a a; 1 2 b b; 1 2 c c 1; 2")),
     },
     "Other semirings": {
         "Semiring": Example("semiring.counting.total(a)", (AMBIGUOUS,)),

@@ -16,6 +16,7 @@ from gtn_ebm.ops import (
     determinize,
     difference,
     disambiguate,
+    edit_distance,
     encode,
     epsilon_normalize,
     minimize,
@@ -76,6 +77,7 @@ def _warm_operations(graph: Graph) -> None:
         equivalent(acceptor.detach(), single.detach(), beta)
     complement(acceptor)
     difference(acceptor, acceptor)
+    edit_distance(acceptor, [0, 1], at_most=1)
     prune(graph, 1.0, 2)
     push_labels(graph)
     synchronize(graph)

@@ -71,7 +71,7 @@ def log(desired: Tensor, wrong: Tensor) -> Tensor:
 
     Margin: positive, without end: it falls as long as the gap grows.
     Collapse: no: equal energies cost log 2.
-    Pushed up: the most offending incorrect answer, the more the nearer it is.
+    Pushed up: the most offending incorrect answer, with a force that rises to 1 as it gets better.
     Source: LeCun et al. 2006, table 1.
     """
     return soft_plus(desired - wrong)
@@ -90,7 +90,7 @@ def lvq2(desired: Tensor, wrong: Tensor, limit: float | Tensor = 1.0) -> Tensor:
     Source: LeCun et al. 2006, table 1; Kohonen, Barna, Chrisley 1988, "Statistical pattern
         recognition with neural networks"; Driancourt, Bottou, Gallinari 1991.
     """
-    return torch.minimum(torch.relu(desired - wrong), torch.as_tensor(limit).to(desired))
+    return torch.clamp(desired - wrong, desired.new_zeros(()), torch.as_tensor(limit, dtype=desired.dtype))
 
 
 @loss(beta=math.inf)
@@ -150,7 +150,7 @@ def nll(desired: Tensor, everything: Tensor) -> Tensor:
 
     Margin: positive, without end.
     Collapse: no: N equal energies cost (log N) / β.
-    Pushed up: every answer, by its probability.
+    Pushed up: every answer, by its probability; the desired one is pushed down by more.
     Source: LeCun et al. 2006, table 1; Bahl, Brown, de Souza, Mercer 1986, "Maximum mutual information
         estimation of hidden Markov model parameters"; Lafferty, McCallum, Pereira 2001.
     """

@@ -47,7 +47,7 @@ def nce(desired: Tensor, wrong_answers: Tensor, beta: float = 1.0) -> Tensor:
     Collapse: no: equal energies cost more than a gap does.
     Pushed up: every wrong answer of the set, by its probability within it; the second term evens them out.
     Source: Misra, van der Maaten 2020, "Self-supervised learning of pretext-invariant representations",
-        eq. 3 and 4; Gutmann, Hyvärinen 2010, "Noise-contrastive estimation".
+        section 2; Gutmann, Hyvärinen 2010, "Noise-contrastive estimation".
     """
     present = ~torch.isposinf(wrong_answers)
     weights = torch.where(present, -beta * wrong_answers, torch.finfo(wrong_answers.dtype).min)

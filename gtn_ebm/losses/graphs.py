@@ -23,6 +23,7 @@ from gtn_ebm.inference import (
 )
 from gtn_ebm.losses.registry import EnergyLoss, by_name
 from gtn_ebm.ops import compose, cost_augmented, difference, project
+from gtn_ebm.ops.difference import deterministic_reader
 from gtn_ebm.symbols import EPSILON
 
 Cost = Callable[[Graph, list[int]], Graph]
@@ -50,9 +51,9 @@ class GraphLoss(nn.Module):
         count: how many answers a loss of several takes, those of the best paths first; None for all.
         options: of the loss, such as ``margin``.
 
-    Called with B graphs of all answers and B acceptors of the desired ones (one path for each desired answer,
-    such as ``Graph.linear``), it gives B losses. Where no path writes a desired answer the loss is its limit,
-    +inf for most, with a gradient of 0.
+    Called with B graphs of all answers and B acceptors of the desired ones, such as ``Graph.linear`` of one,
+    it gives B losses. Energies of the acceptors count for nothing. Where no path writes a desired answer the
+    loss is its limit, +inf for most, with a gradient of 0.
 
     Raises:
         GraphError: no such loss or option; β is not positive; no cost where one is needed, or one where none
@@ -80,13 +81,15 @@ class GraphLoss(nn.Module):
         check_beta(self.beta)
         if "beta" in loss.options:
             options["beta"] = self.beta
+        self.of_energies = EnergyLoss(name, **options)
         self.cost, self.count, self.margin = cost, count, 1.0
         _check_cost(loss.name, loss.needs, cost)
+        if count is not None and count < 1:
+            raise GraphError(f"count must be 1 or more, or None for all answers, not {count}")
         if cost is not None and "margin" in loss.options:
-            # The energies have it already.
+            # The energies will have it already.
             self.margin = float(options.get("margin", 1.0))
-            options["margin"] = 0.0
-        self.of_energies = EnergyLoss(name, **options)
+            self.of_energies.options["margin"] = 0.0
 
     def forward(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Tensor:
         return self.of_energies(**self.energies(everything, desired))
@@ -97,10 +100,7 @@ class GraphLoss(nn.Module):
         A system of several graphs whose energies add up, adds up those [B] of each before ``of_energies``
         makes one loss of them. That is exact where each graph is summed or minimised over for itself.
         """
-        if len(everything) != len(desired):
-            raise GraphError(
-                f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"
-            )
+        desired = _selectors(everything, desired)
         found: dict[str, Tensor] = {}
         for name in self.of_energies.needs:
             if name not in found:
@@ -123,12 +123,15 @@ class GraphLoss(nn.Module):
         return {"wrong_answers": _padded([self._best(graph)[1] for graph in incorrect], math.inf)}
 
     def _answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
-        answers, energies = zip(*map(self._best, everything), strict=True)
+        best = [self._best(graph) for graph in everything]
         costs = [
-            minimum_energy(compose(of_graph, cost)) if of_graph else cost.energies.new_zeros(0)
-            for of_graph, cost in zip(answers, self._costs_of(everything, desired), strict=True)
+            minimum_energy(compose(answers, cost)) if answers else energies
+            for (answers, energies), cost in zip(best, self._costs_of(everything, desired), strict=True)
         ]
-        return {"answers": _padded(energies, math.inf), "costs": _padded(costs, 0.0)}
+        return {
+            "answers": _padded([energies for _, energies in best], math.inf),
+            "costs": _padded(costs, 0.0),
+        }
 
     def _expected_cost(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         costs = self._costs_of(everything, desired)
@@ -168,6 +171,23 @@ def _check_cost(name: str, needs: Sequence[str], cost: Cost | None) -> None:
         raise GraphError(f"the loss {name!r} needs a cost of answers, such as cost=ops.edit_distance")
     if cost is not None and list(needs) == ["desired"]:
         raise GraphError(f"the loss {name!r} is of the desired answer alone; no cost has a part in it")
+
+
+def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
+    """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
+    if len(everything) != len(desired):
+        raise GraphError(
+            f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"
+        )
+    transducer = next((k for k, answers in enumerate(desired) if not answers.is_acceptor), None)
+    if transducer is not None:
+        raise GraphError(
+            f"desired answers are acceptors, but number {transducer} is a transducer; project it"
+        )
+    return [
+        deterministic_reader(answers).to(graph.energies.detach()).with_symbols(answers.input_symbols)
+        for graph, answers in zip(everything, desired, strict=True)
+    ]
 
 
 def _written(graph: Graph) -> list[int]:

@@ -30,7 +30,7 @@ ENERGIES = ("desired", "everything", "wrong", "wrong_answers", "answers", "costs
 - expected_cost: what it costs on average over all answers.
 """
 
-OF_SEVERAL = ("wrong_answers", "answers", "costs", "expected_cost")
+OF_SEVERAL = ("wrong_answers", "answers", "costs")
 """Those with a last dimension for the answers."""
 
 
@@ -100,7 +100,9 @@ def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tens
             energies = {key: given.arguments[key] for key in needs}
             for key, values in energies.items():
                 _check_energies(name, key, values)
-            given.arguments.update(_at_limit(energies))
+            given.arguments.update(
+                _at_limit({key: _of_some(key, values) for key, values in energies.items()})
+            )
             result = function(*given.args, **given.kwargs)
             _check_result(name, result, energies)
             return result
@@ -129,6 +131,13 @@ def _place(name: str, wrong: Tensor) -> str:
     """The first place that is marked, as one would index it."""
     place = wrong.nonzero()[0].tolist()
     return f"{name}{place}" if place else name
+
+
+def _of_some(name: str, energies: Tensor) -> Tensor:
+    """The energies, where they are of no answers those of one that is not there."""
+    if name not in OF_SEVERAL or energies.shape[-1] > 0:
+        return energies
+    return energies.new_full((*energies.shape[:-1], 1), torch.inf)
 
 
 def _check_options(loss: str, options: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ def expected_risk(answers: Tensor, costs: Tensor, beta: float = 1.0) -> Tensor:
     Collapse: no: equal energies cost the mean of the costs.
     Pushed up: every answer of the set that costs more than the average.
     Source: Prabhavalkar et al. 2018, "Minimum word error rate training for attention-based
-        sequence-to-sequence models", eq. 5; Povey, Woodland 2002.
+        sequence-to-sequence models"; Povey, Woodland 2002.
 
     >>> expected_risk(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 3.0]))
     tensor(1.5000)

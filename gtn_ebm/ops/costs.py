@@ -8,6 +8,7 @@ distance itself. In a row only the differences matter; its least entry goes to t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.distance import Direction, shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
+from gtn_ebm.kernels import edits as kernels
 from gtn_ebm.ops.composition import compose
 from gtn_ebm.ops.difference import alphabet, deterministic_reader
 from gtn_ebm.ops.scaling import scale
@@ -39,19 +42,16 @@ def hamming_distance(
     tensor(2.)
     """
     reader = _reader(desired)
-    states, beyond = reader.states + 1, reader.states
-    is_answer = as_array(reader.final) != np.inf
-    steps = {label: np.full((states, states), np.inf) for label in _classes(reader, labels)}
-    for label, step in steps.items():
-        step[reader.source, reader.destination] = 1.0
-        matches = reader.input_labels == label
-        step[reader.source[matches], reader.destination[matches]] = 0.0
-        step[:beyond, beyond] = np.where(is_answer, 1.0, np.inf)
-        step[beyond, beyond] = 1.0
-    start, missing = np.full(states, np.inf), np.zeros(states)
-    start[_start(reader)] = 0.0
-    missing[:beyond] = _numbers_of_arcs(reader)[:, is_answer].min(1)
-    return _distances(desired, labels, _Edits(start, steps, missing), at_most, max_states)
+    answers, beyond = np.flatnonzero(as_array(reader.final) != np.inf), reader.states
+    more = np.append(answers, beyond)  # where a string may be as long as an answer, or longer
+    edits = _Edits(
+        np.append(as_array(reader.initial), np.inf),
+        np.concatenate([reader.source, more]),
+        np.concatenate([reader.destination, np.full(len(more), beyond)]),
+        np.concatenate([reader.input_labels, np.full(len(more), NO_LABEL)]),
+        np.append(_number_of_arcs(reader, "to"), 0.0),
+    )
+    return _distances(desired, labels, edits, False, at_most, max_states)
 
 
 def edit_distance(
@@ -84,18 +84,15 @@ def edit_distance(
     tensor(1.)
     """
     reader = _reader(desired)
-    skips = _numbers_of_arcs(reader)
-    steps = {}
-    for label in _classes(reader, labels):
-        step = np.full((reader.states, reader.states), np.inf)
-        step[reader.source, reader.destination] = 1.0
-        np.fill_diagonal(step, 1.0)
-        matches = reader.input_labels == label
-        step[reader.source[matches], reader.destination[matches]] = 0.0
-        steps[label] = _after(step, skips)
-    missing = np.where(as_array(reader.final) != np.inf, 0.0, np.inf)
-    edits = _Edits(skips[_start(reader)], steps, missing)
-    return _distances(desired, labels, edits, at_most, max_states)
+    every = np.arange(reader.states)
+    edits = _Edits(
+        _number_of_arcs(reader, "from"),
+        np.concatenate([reader.source, every]),
+        np.concatenate([reader.destination, every]),
+        np.concatenate([reader.input_labels, np.full(len(every), NO_LABEL)]),
+        as_array(reader.final),
+    )
+    return _distances(desired, labels, edits, True, at_most, max_states)
 
 
 def cost_augmented(graph: Graph, cost: Graph, margin: float = 1.0) -> Graph:
@@ -116,34 +113,23 @@ def cost_augmented(graph: Graph, cost: Graph, margin: float = 1.0) -> Graph:
 
 
 class _Edits(NamedTuple):
-    """Rows as products of matrices, in which sums are minima and products are sums.
+    """How desired answers are edited.
 
     Attributes:
-        start: the row of the empty string, [S].
-        steps: by label, what reading it costs between each two states, [S, S]; −1 for all other labels.
-        missing: what ending in each state costs, [S].
+        start: what it costs to be in each state before anything is read, [S].
+        source, destination, labels: arcs that read their label for nothing and any other for 1, [A].
+        missing: what it costs to end in each state, [S].
     """
 
     start: Costs
-    steps: dict[int, Costs]
+    source: NDArray[np.int64]
+    destination: NDArray[np.int64]
+    labels: NDArray[np.int64]
     missing: Costs
 
-    def bounded(self, at_most: float) -> _Edits:
-        """With one more state, at that cost from the start, where all that follows is free."""
 
-        def wider(step: Costs) -> Costs:
-            step = np.pad(step, (0, 1), constant_values=np.inf)
-            step[-1, -1] = 0.0
-            return step
-
-        return _Edits(
-            np.append(self.start, at_most),
-            {label: wider(step) for label, step in self.steps.items()},
-            np.append(self.missing, 0.0),
-        )
-
-
-OTHER = -1
+NO_LABEL, OTHER = -2, -1
+"""Of an arc that no label is free on; and of any label that the desired answers do not have."""
 
 
 def _reader(desired: Graph) -> Graph:
@@ -153,98 +139,65 @@ def _reader(desired: Graph) -> Graph:
     return reader
 
 
-def _start(reader: Graph) -> int:
-    return int(as_array(reader.initial).argmin())
-
-
-def _classes(reader: Graph, labels: Iterable[int]) -> list[int]:
-    """The labels of the reader that strings may have, and OTHER, for all others are alike."""
-    return [*np.intersect1d(reader.input_labels, alphabet(labels)).tolist(), OTHER]
-
-
-def _numbers_of_arcs(reader: Graph) -> Costs:
-    """The least number of arcs between each two states, [S, S]."""
-    arcs = np.full((reader.states, reader.states), np.inf)
-    arcs[reader.source, reader.destination] = 1.0
-    np.fill_diagonal(arcs, 0.0)
-    for middle in range(reader.states):
-        np.minimum(arcs, arcs[:, middle, None] + arcs[middle], out=arcs)
-    return arcs
-
-
-def _after(rows: Costs, step: Costs) -> Costs:
-    """The product of rows [N, S] and a step [S, S] in the tropical semiring."""
-    return np.minimum.reduce([rows[:, state, None] + step[state] for state in range(len(step))])
+def _number_of_arcs(reader: Graph, direction: Direction) -> Costs:
+    """The least number between each state and an end, [S]."""
+    counting = reader.with_energies(torch.ones_like(reader.energies))
+    return as_array(shortest_distance(counting, math.inf, direction))
 
 
 def _distances(
-    desired: Graph, labels: Iterable[int], edits: _Edits, at_most: int | None, max_states: int
+    desired: Graph, labels: Iterable[int], edits: _Edits, skips: bool, at_most: int | None, max_states: int
 ) -> Graph:
+    """The acceptor whose states are rows; in those, one more state is at the bound from the start on."""
     if at_most is not None and not at_most >= 1:
         raise GraphError(f"at_most is {at_most}; distances up to 1 or more must count")
-    edits = edits.bounded(np.inf if at_most is None else float(at_most))
-    rows, source, destination, classes, energies = _moves(edits, max_states)
-    # The arcs of OTHER stand for one of each label that the reader does not know.
-    members = {label: [label] for label in edits.steps}
-    members[OTHER] = [label for label in alphabet(labels).tolist() if label not in edits.steps]
-    counts = np.array([len(members[label]) for label in classes.tolist()], np.int64)
-    read = [label for of_arc in classes.tolist() for label in members[of_arc]]
-    structure = Structure(np.repeat(source, counts), np.repeat(destination, counts), read, states=len(rows))
-    final = torch.from_numpy((rows + edits.missing).min(1))
+    letters = alphabet(labels)
+    known = np.intersect1d(edits.labels, letters)
+    columns = np.append(known, OTHER)
+    start = np.append(edits.start, np.inf if at_most is None else at_most)
+    rows, following, least = _rows(edits, start, skips, columns, max_states)
+    # Of each letter the column that reads it.
+    column = np.where(np.isin(letters, known), np.searchsorted(known, letters), len(known))
+    states = len(rows)
+    structure = Structure(
+        np.repeat(np.arange(states), len(letters)),
+        following[:, column].ravel(),
+        np.tile(letters, states),
+        states=states,
+    )
+    final = (rows + np.append(edits.missing, 0.0)).min(1)
     found = Graph(
         structure,
-        torch.from_numpy(np.repeat(energies, counts)),
+        torch.from_numpy(least[:, column].ravel().astype(np.float64)),
         [0],
-        final,
+        torch.from_numpy(final),
         input_symbols=desired.input_symbols,
     )
     return found.to(desired.energies.detach())
 
 
-class _Moves(NamedTuple):
-    """What strings lead to.
-
-    Attributes:
-        rows: each once and with a least entry of 0, [N, S].
-        source, destination: the rows of each move, [M].
-        labels: read by it, [M]; OTHER for any label that the reader does not know.
-        energies: the least entry of the row that it leads to, before that is taken off, [M].
-    """
-
-    rows: Costs
-    source: NDArray[np.int64]
-    destination: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    energies: Costs
-
-
-def _moves(edits: _Edits, max_states: int) -> _Moves:
-    """Breadth first; all rows that are reached by strings of one length are taken at once."""
-    rows = list(_clipped(edits.start[None]))
-    number = {rows[0].tobytes(): 0}
-    found: list[tuple[NDArray, NDArray, NDArray, Costs]] = []
-    expanded = 0
-    while expanded < len(rows):
-        if len(rows) > max_states:
+def _rows(
+    edits: _Edits, start: Costs, skips: bool, columns: NDArray[np.int64], max_states: int
+) -> tuple[Costs, NDArray[np.int32], NDArray[np.int32]]:
+    """All rows [N, S], +inf where there is no way, and of each the row that each label leads to and what was
+    taken off that, [N, L]."""
+    arcs = (array.astype(np.int32).view(np.uint32) for array in (edits.source, edits.destination))
+    operands = *arcs, edits.labels.astype(np.int32), skips, columns.astype(np.int32)
+    found = tuple(np.empty((256, width), np.int32) for width in (len(start), len(columns), len(columns)))
+    found[0][0] = np.minimum(np.minimum(start, start[-1]), kernels.NONE)
+    progress = np.array([1, 0])
+    while True:
+        rows, *moves = found
+        table = np.full(1 << int(2 * len(rows) - 1).bit_length(), kernels.EMPTY, np.int32)
+        kernels.fill_table(rows, progress[0], table)
+        status = kernels.expand(*operands, rows, table, *moves, progress)
+        if progress[0] > max_states:
             raise GraphError(
                 f"the distances take more than {max_states} states; bound them by at_most, or raise "
                 "max_states"
             )
-        source, before = np.arange(expanded, len(rows)), np.stack(rows[expanded:])
-        expanded = len(rows)
-        for label, step in edits.steps.items():
-            after = _clipped(_after(before, step))
-            least = after.min(1)
-            after -= least[:, None]
-            destination = []
-            for row in after:
-                destination.append(number.setdefault(row.tobytes(), len(rows)))
-                if destination[-1] == len(rows):
-                    rows.append(row)
-            found.append((source, np.array(destination), np.full(len(source), label), least))
-    return _Moves(np.stack(rows), *map(np.concatenate, zip(*found, strict=True)))
-
-
-def _clipped(rows: Costs) -> Costs:
-    """No entry above the last, from which all that follows is free."""
-    return np.minimum(rows, rows[:, -1:])
+        if status == kernels.DONE:
+            break
+        found = tuple(np.concatenate([array, np.empty_like(array)]) for array in found)
+    rows, following, least = (array[: progress[0]] for array in found)
+    return np.where(rows < kernels.NONE, rows, np.inf), following, least

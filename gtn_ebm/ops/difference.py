@@ -17,6 +17,7 @@ from gtn_ebm.ops.arc_maps import Map, carry_attributes, select
 from gtn_ebm.ops.connection import connect, connect_result
 from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.epsilons import remove_epsilons
+from gtn_ebm.ops.properties import properties
 from gtn_ebm.symbols import EPSILON
 
 
@@ -122,13 +123,22 @@ def alphabet(labels: Iterable[int]) -> NDArray[np.int32]:
 
 
 def deterministic_reader(graph: Graph) -> Graph:
-    """The deterministic acceptor of the same strings, without epsilons or energies, states in order of their
-    arcs."""
+    """The deterministic acceptor of the same strings, without epsilons or energies; it starts in state 0, if
+    it has any.
+
+    Raises:
+        GraphError: the graph is a transducer.
+    """
     if not graph.is_acceptor:
         raise GraphError("only an acceptor can be taken away; project the transducer first")
     whole = connect(graph.detach())
-    ends = (np.flatnonzero(as_array(part) != np.inf).tolist() for part in (whole.initial, whole.final))
-    unweighted = Graph(whole.structure, torch.zeros(whole.arcs), *ends)
+    starts, ends = (
+        np.flatnonzero(as_array(part) != np.inf).tolist() for part in (whole.initial, whole.final)
+    )
+    unweighted = Graph(whole.structure, torch.zeros(whole.arcs), starts, ends)
+    is_so = properties(unweighted)
+    if starts == [0] and is_so.i_deterministic and not is_so.i_epsilons:
+        return unweighted
     return determinize(remove_epsilons(unweighted, math.inf), math.inf)
 
 

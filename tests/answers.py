@@ -1,14 +1,15 @@
-"""Distances between strings, and the energies of paths, written out: what costs and losses are tried on."""
+"""Graphs of several answers, the energies of their paths and the distances between strings, written out: what
+incorrect answers, costs and losses are tried on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gtn_ebm import Graph
+from gtn_ebm import EPSILON, Graph, Structure
 from tests.enumeration import Walk, requiring_grad, walks
 
 String = tuple[int, ...]
@@ -39,6 +40,28 @@ def nearest(string: String, answers: Sequence[String], distance: Callable[[Strin
     return min(distance(string, answer) for answer in answers)
 
 
+def rivals(count: int, most_paths: int = 60) -> Iterator[tuple[Graph, list[Tensor]]]:
+    """So many random acyclic transducers that write two strings or more, over labels 0 and 1, some of them on
+    several paths; with random energies, and these to differentiate in."""
+    random = np.random.default_rng(count)
+    while count:
+        states, arcs = int(random.integers(3, 7)), int(random.integers(5, 14))
+        source, destination = np.sort(random.integers(0, states, (2, arcs)), axis=0)
+        read, written = random.integers(EPSILON, 2, (2, arcs))
+        forwards = source < destination
+        structure = Structure(
+            *(part[forwards] for part in (source, destination, read, written)), states=states
+        )
+        ends = (np.where(random.random(states) < 0.4, 0.0, np.inf) for _ in range(2))
+        graph = Graph(
+            structure, torch.zeros(structure.arcs, dtype=torch.float64), *map(torch.from_numpy, ends)
+        )
+        found = walks(graph)
+        if len(found) <= most_paths and len({walk.outputs for walk in found}) > 1:
+            count -= 1
+            yield with_random_energies(graph, int(random.integers(2**32)))
+
+
 def with_random_energies(graph: Graph, seed: int) -> tuple[Graph, list[Tensor]]:
     """The graph with other finite energies, so that no two paths are alike, and these to differentiate in."""
     random = np.random.default_rng(seed)
@@ -60,3 +83,11 @@ def path_energies(graph: Graph) -> list[tuple[Walk, Tensor]]:
         )
         for walk in walks(graph)
     ]
+
+
+def same_with_gradient(ours: Tensor, theirs: Tensor, parts: list[Tensor]) -> None:
+    """Asserts that two scalars, and their derivatives in the parts, are equal to 1e-9."""
+    assert abs(ours.item() - theirs.item()) < 1e-9
+    gradients = (torch.autograd.grad(value, parts, retain_graph=True) for value in (ours, theirs))
+    for one, two in zip(*gradients, strict=True):
+        assert torch.allclose(one, two, rtol=1e-9, atol=1e-9)

@@ -1,0 +1,67 @@
+"""The table of docs/losses.md is that of the docstrings, and its examples run."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gtn_ebm.losses import LOSSES
+from tests.losses.formulas import FORMULAS
+
+DOCS = Path(__file__).parents[2] / "docs"
+SPECIFICATION = importlib.util.spec_from_file_location("losses_page", DOCS / "losses.py")
+page = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(page)
+TEXT = (DOCS / "losses.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_up_to_date() -> None:
+    """`make reference` writes it."""
+    assert page.page(TEXT) == TEXT
+    assert page.table().count("\n") == len(LOSSES) + 2
+
+
+def test_a_loss_without_a_section_has_no_row() -> None:
+    with pytest.raises(ValueError, match="no section 'Margin'"):
+        page._section("E(Y): something.\n\nCollapse: no.", "Margin")
+
+
+def test_its_examples_run() -> None:
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        exec(block, names)
+    losses, everything, desired = (names[name] for name in ("losses", "everything", "desired"))
+    assert torch.isclose(losses.GraphLoss("hinge", margin=0.25)(everything, desired), torch.tensor([0.75]))
+    assert names["energies"].grad is not None
+
+
+def loss_at(name: str, desired: Tensor, wrong: Tensor) -> Tensor:
+    """Of one desired answer and two wrong ones of equal energy."""
+    every = torch.stack([desired, wrong, wrong], -1)
+    costs = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+    beta = LOSSES[name].beta
+    energies = {
+        "desired": desired,
+        "everything": every.amin(-1) if beta == torch.inf else -torch.logsumexp(-beta * every, -1) / beta,
+        "wrong": wrong,
+        "wrong_answers": every[..., 1:],
+        "answers": every,
+        "costs": costs,
+        "expected_cost": torch.softmax(-every, -1) @ costs,
+    }
+    loss = LOSSES[name]
+    return FORMULAS[name](*(energies[need] for need in loss.needs), **loss.options)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_collapses_where_the_page_says_so(name: str) -> None:
+    # Equal energies are among the best of all, or they are not.
+    grid = torch.linspace(-10.0, 10.0, 101, dtype=torch.float64)
+    best_equal = loss_at(name, grid, grid).min()
+    best = loss_at(name, grid[:, None].expand(101, 101), grid.expand(101, 101)).min()
+    says = {"yes": True, "no,": False, "no:": False, "as": False}
+    collapse = page.row(name)[4]
+    assert (best_equal <= best + 1e-9) == next(says[word] for word in says if collapse.startswith(word))
