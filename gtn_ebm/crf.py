@@ -15,7 +15,7 @@ from torch import Tensor
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
-from gtn_ebm.inference import free_energy
+from gtn_ebm.inference.free_energy import free_energy
 from gtn_ebm.kernels import segments as kernels
 from gtn_ebm.parallel import parallel_map
 
@@ -97,9 +97,9 @@ class SemiMarkovCRF:
             GraphError: shapes that do not fit, a label or duration that does not exist, or durations that do
                 not add up to the lengths.
         """
-        length = torch.tensor(self.lengths)[:, None]
+        length = torch.tensor(self.lengths, device=labels.device)[:, None]
         if durations is None and labels.ndim == 2:
-            durations = (torch.arange(labels.shape[1]) < length).long()
+            durations = (torch.arange(labels.shape[1], device=labels.device) < length).long()
         if durations is None or labels.ndim != 2 or labels.shape != durations.shape:
             raise GraphError("labels and durations must both be of shape [sequences, segments]")
         used = durations > 0
@@ -112,7 +112,7 @@ class SemiMarkovCRF:
         ):
             raise GraphError(f"durations must add up to the lengths {self.lengths!r:.80}, without gaps")
         begin = (durations.cumsum(1) - durations).where(used, 0)
-        sequence = torch.arange(len(labels))[:, None]
+        sequence = torch.arange(len(labels), device=labels.device)[:, None]
         along = self.segments[sequence, begin, (durations - 1).clamp(min=0), chosen]
         across = self.transitions[chosen[:, :-1], chosen[:, 1:]]
         last = chosen.gather(1, used.sum(1, keepdim=True) - 1)[:, 0]
@@ -136,11 +136,11 @@ class SemiMarkovCRF:
         for energies, length in zip(self.segments.unbind(), self.lengths, strict=True):
             lattice = _lattice(length, longest, labels)
             nowhere = self.final.new_full((lattice.structure.states - labels,), torch.inf)
-            along = energies.reshape(-1).index_select(0, lattice.segment)
+            along = energies.reshape(-1).index_select(0, lattice.segment.to(energies.device))
             graphs.append(
                 Graph(
                     lattice.structure,
-                    along + entries.index_select(0, lattice.entry),
+                    along + entries.index_select(0, lattice.entry.to(energies.device)),
                     final=torch.cat([nowhere, self.final]),
                     attributes={"begin": lattice.begin, "end": lattice.end},
                 )

@@ -64,8 +64,9 @@ class FactorGraph:
 
     The trellis is a ``Graph``: its paths are the assignments, its states those of the variables that factors
     yet to come still need, and a factor's energy is on the arcs that assign the last of its variables. So
-    all that can be asked of a graph can be asked of a factor graph, and is differentiable in the factors.
-    Structures are made once for all models of the same shape.
+    all that can be asked of a graph can be asked of a factor graph, and is differentiable in the factors:
+    ``best_paths(model.trellis(), 10)``, or ``free_energy([model.trellis() for model in batch])``. Structures
+    are made once for all models of the same shape.
 
     The example of LeCun et al. 2006 ("A tutorial on energy-based learning", section 7): 24 configurations
     of four factors are 96 evaluations, of which the trellis needs 16.
@@ -145,7 +146,7 @@ class FactorGraph:
             if elements is None:
                 constant = constant + energies
             else:
-                parts[step] = parts[step] + energies.reshape(-1).index_select(0, elements)
+                parts[step] = parts[step] + energies.reshape(-1).index_select(0, elements.to(like.device))
         nowhere = like.new_full((plan.structure.states - 1,), torch.inf)
         return Graph(
             plan.structure,
@@ -170,7 +171,7 @@ class FactorGraph:
         """Of every variable and of every factor's variables together; differentiable once."""
         plan = self._plan
         arcs = posteriors(self.trellis(), beta).arcs
-        labels = torch.from_numpy(plan.structure.input_labels.astype(np.int64))
+        labels = torch.from_numpy(plan.structure.input_labels.astype(np.int64)).to(arcs.device)
         of_variables = {
             name: arcs.new_zeros(self.sizes[name]).index_add(0, labels[begin:end], arcs[begin:end])
             for name, (begin, end) in zip(self.order, plan.steps, strict=True)
@@ -179,7 +180,7 @@ class FactorGraph:
             arcs.new_ones(())  # of the one value that a constant has
             if elements is None
             else arcs.new_zeros(energies.numel())
-            .index_add(0, elements, arcs[slice(*plan.steps[step])])
+            .index_add(0, elements.to(arcs.device), arcs[slice(*plan.steps[step])])
             .reshape(energies.shape)
             for (_, energies), step, elements in zip(self.factors, plan.step_of, plan.elements, strict=True)
         ]
