@@ -1,10 +1,11 @@
 """Partition functions of CRFs with their gradients beside torch-struct and a plain torch loop, in one process
 and on one thread.
 
-All get the same emissions and transitions, float32, and find the gradient in both. The loops are written as
-one would who knows where the time goes: the semi-Markov one sums over durations and then over transitions,
-not over pairs of them. torch-struct wants every pair expanded; for the semi-Markov case it takes a gigabyte
-and seconds a sequence, so that it is measured on fewer sequences.
+``graphs`` are the same sums over lattices of ours, in which every transition is an arc. All get the same
+emissions and transitions, float32, and find the gradient in both. The loops are written as one would who
+knows where the time goes: the semi-Markov one sums over durations and then over transitions, not over pairs
+of them. torch-struct wants every pair expanded; for the semi-Markov case it takes a gigabyte and seconds a
+sequence, so that it is measured on fewer sequences.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.timing import Row, compare, show
+from gtn_ebm import free_energy
 from gtn_ebm.crf import SemiMarkovCRF, linear_chain_crf
 
 NEVER = -1e5
@@ -70,6 +72,14 @@ def semi_markov(segments: Tensor, transitions: Tensor) -> Tensor:
     return SemiMarkovCRF(segments, transitions).free_energy()
 
 
+def chain_graphs(emissions: Tensor, transitions: Tensor) -> Tensor:
+    return free_energy(linear_chain_crf(emissions, transitions).graphs())
+
+
+def segment_graphs(segments: Tensor, transitions: Tensor) -> Tensor:
+    return free_energy(SemiMarkovCRF(segments, transitions).graphs())
+
+
 def with_gradient(partition: Partition, energies: Tensor, transitions: Tensor) -> tuple[Tensor, ...]:
     parts = [part.detach().requires_grad_() for part in (energies, transitions)]
     free = partition(*parts)
@@ -113,6 +123,7 @@ def main(
             (batch, frames, labels),
             runs,
             gtn_ebm=chain,
+            graphs=chain_graphs,
             loop=chain_loop,
             torch_struct=chain_struct,
         ),
@@ -121,6 +132,7 @@ def main(
             (batch, *segments),
             runs,
             gtn_ebm=semi_markov,
+            graphs=segment_graphs,
             loop=segment_loop,
         ),
         *contest(

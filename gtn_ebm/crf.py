@@ -226,10 +226,13 @@ class _FreeEnergies(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, lengths: list[int], beta: float, differentiable: bool, *parts: Tensor) -> Tensor:
         shared = [_weights(as_array(part), beta) for part in parts[1:]]
+        in_range = not any(np.isnan(weights).any() for weights in shared)
         segments = as_array(parts[0])
 
         def one(item: tuple[NDArray[Any], int]) -> _Sums | None:
             energies, length = item
+            if not in_range:
+                return None
             return _sums(beta, differentiable, _weights(energies[:length], beta), *shared)
 
         found = parallel_map(one, zip(segments, lengths, strict=True))
@@ -282,21 +285,19 @@ def _weights(energies: NDArray[Any], beta: float) -> NDArray[np.float64]:
 
 
 def _sums(beta: float, differentiable: bool, *weights: NDArray[np.float64]) -> _Sums | None:
-    """None where the energies are too far apart for the kernel."""
+    """None where the kernel cannot say: the energies are too far apart, none, or there is no segmentation."""
     segment, transition, initial, final = weights
     length, _, labels = segment.shape
     begun, ended = np.empty((length, labels)), np.empty((length + 1, labels))
     begun_power, ended_power = np.empty(length, np.int64), np.empty(length + 1, np.int64)
     sums = begun, begun_power, ended, ended_power
     total, power, fits = kernels.forward(segment, transition, initial, final, *sums)
-    if not fits:
+    if not fits or not total > 0.0:
         return None
-    gradients = np.zeros_like(segment), np.zeros_like(transition), np.zeros(labels), np.zeros(labels)
-    if total == 0.0:
-        return _Sums(math.inf, gradients)
     free = -(math.log(total) + power * math.log(2.0)) / beta
     if not differentiable:
         return _Sums(free, ())
+    gradients = np.zeros_like(segment), np.zeros_like(transition), np.zeros(labels), np.zeros(labels)
     of_segment, of_transition, of_initial, of_final = gradients
     fits = kernels.backward(
         segment, transition, final, *sums, total, power, of_segment, of_transition, of_final

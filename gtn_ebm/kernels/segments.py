@@ -22,29 +22,23 @@ NONE = -(1 << 40)
 
 
 @njit(inline="always")
-def _in_range(weights):
-    """Whether all are 0 or within 2^±LIMIT; NaN is not."""
-    outside = 0
-    for weight in weights.flat:
-        outside += not (weight == 0.0 or LOW <= weight <= HIGH)
-    return outside == 0
-
-
-@njit(inline="always")
 def _normalised(frame, power):
-    """Divides the frame by the power of two of its largest sum: its new power, and whether it is in range."""
+    """Divides the frame by the power of two of its largest sum: its new power, and whether it is in range,
+    which NaN is not."""
     largest = 0.0
+    least = np.inf
+    unusable = 0
     for value in frame:
-        largest = max(largest, value)
-    if largest == 0.0:
-        return NONE, True
+        largest = value if value > largest else largest
+        least = value if 0.0 < value < least else least
+        unusable += not value >= 0.0
+    if largest == 0.0 or unusable:
+        return NONE, unusable == 0
     shift = math.frexp(largest)[1]
     factor = math.ldexp(1.0, -shift)
-    small = 0
     for c in range(len(frame)):
         frame[c] *= factor
-        small += 0.0 < frame[c] < LOW
-    return power + shift, small == 0
+    return power + shift, least * factor >= LOW
 
 
 @njit(inline="always")
@@ -71,31 +65,27 @@ def forward(segment, transition, initial, final, begun, begun_power, ended, ende
     """Sums over what may come before a segment of each label that begins at a frame, into ``begun`` [T, C],
     and over all up to one that ends before a frame, into ``ended`` [T + 1, C], with their powers of two.
 
-    Returns the sum over all and its power, and whether all was in range.
+    Returns the sum over all and its power, and whether all was in range; a weight that is NaN is not, unless
+    nothing can come before it.
     """
     frames, longest, _ = segment.shape
-    fits = _in_range(transition) and _in_range(initial) and _in_range(final)
     begun[0] = initial
-    begun_power[0], small = _normalised(begun[0], 0)
-    fits = fits and small
+    begun_power[0], fits = _normalised(begun[0], 0)
     for t in range(1, frames + 1):
         first = max(0, t - longest)
         power = begun_power[first:t].max()
         ended[t] = 0.0
         for u in range(first, t):
-            weight = segment[u, t - u - 1]
-            fits = fits and _in_range(weight)
             if begun_power[u] != NONE:
                 fits = fits and begun_power[u] - power >= -LIMIT
-                _add_segment(ended[t], begun[u], weight, max(begun_power[u] - power, -LIMIT))
+                _add_segment(ended[t], begun[u], segment[u, t - u - 1], max(begun_power[u] - power, -LIMIT))
         ended_power[t], small = _normalised(ended[t], power)
         fits = fits and small
         if not fits:
-            break
+            return 0.0, NONE, False
         if t < frames:
             _times(ended[t], transition, begun[t])
-            begun_power[t], small = _normalised(begun[t], ended_power[t])
-            fits = fits and small
+            begun_power[t], fits = _normalised(begun[t], ended_power[t])
     total = 0.0
     for c in range(len(final)):
         total += ended[frames, c] * final[c]
