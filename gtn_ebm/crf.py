@@ -212,39 +212,32 @@ def _lattice(length: int, longest: int, labels: int) -> _Lattice:
     )
 
 
-class _Sums(NamedTuple):
-    """What the recursion finds for one sequence; the gradients in segments [length, K, C], transitions,
-    initial and final energies."""
-
-    free: float
-    gradients: tuple[NDArray[np.float64], ...]
-
-
 class _FreeEnergies(torch.autograd.Function):
     """(segments, transitions, initial, final) → F of each sequence, [B]."""
 
     @staticmethod
     def forward(ctx: Any, lengths: list[int], beta: float, differentiable: bool, *parts: Tensor) -> Tensor:
+        ctx.lengths, ctx.beta = lengths, beta
+        ctx.save_for_backward(*parts)
         shared = [_weights(as_array(part), beta) for part in parts[1:]]
         in_range = not any(np.isnan(weights).any() for weights in shared)
         segments = as_array(parts[0])
+        # Of each sequence, in segments, transitions, initial and final energies.
+        shapes = [part.shape[k == 0 :] for k, part in enumerate(parts)] if differentiable else []
+        ctx.gradients = [np.zeros((len(lengths), *shape)) for shape in shapes]
 
-        def one(item: tuple[NDArray[Any], int]) -> _Sums | None:
-            energies, length = item
+        def one(k: int) -> float | None:
             if not in_range:
                 return None
-            return _sums(beta, differentiable, _weights(energies[:length], beta), *shared)
+            weights = _weights(segments[k, : lengths[k]], beta)
+            return _sum(beta, (weights, *shared), [part[k] for part in ctx.gradients])
 
-        found = parallel_map(one, zip(segments, lengths, strict=True))
-        sums = [
-            _sums_on_lattice(length, beta, differentiable, parts[0][k], *parts[1:])
-            if of_one is None
-            else of_one
-            for k, (of_one, length) in enumerate(zip(found, lengths, strict=True))
-        ]
-        ctx.lengths, ctx.beta, ctx.gradients = lengths, beta, [of_one.gradients for of_one in sums]
-        ctx.save_for_backward(*parts)
-        return parts[0].new_tensor([of_one.free for of_one in sums])
+        found = parallel_map(one, range(len(lengths)))
+        for k, free in enumerate(found):
+            if free is None:
+                gradients = [part[k] for part in ctx.gradients]
+                found[k] = _sum_on_lattice(beta, lengths[k], (parts[0][k], *parts[1:]), gradients)
+        return parts[0].new_tensor(found)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -254,14 +247,12 @@ class _FreeEnergies(torch.autograd.Function):
             wanted = [part for part in parts if part.requires_grad]
             found = iter(torch.autograd.grad(free, wanted, grad, create_graph=True, allow_unused=True))
             return None, None, None, *(next(found) if part.requires_grad else None for part in parts)
-        of_segments = np.zeros(parts[0].shape, as_array(parts[0][:0]).dtype)
-        of_shared = [np.zeros(part.shape) for part in parts[1:]]
-        factors = grad.double().tolist()
-        for k, (segments, *shared) in enumerate(ctx.gradients):
-            of_segments[k, : len(segments)] = factors[k] * segments
-            for total, part in zip(of_shared, shared, strict=True):
-                total += factors[k] * part
-        gradients = of_segments, *of_shared
+        factors = grad.double().numpy(force=True)
+        of_segments, *of_shared = ctx.gradients
+        gradients = (
+            of_segments * factors[:, None, None, None],
+            *(np.tensordot(factors, of_part, 1) for of_part in of_shared),
+        )
         return (
             None,
             None,
@@ -284,32 +275,34 @@ def _weights(energies: NDArray[Any], beta: float) -> NDArray[np.float64]:
     return weights
 
 
-def _sums(beta: float, differentiable: bool, *weights: NDArray[np.float64]) -> _Sums | None:
-    """None where the kernel cannot say: the energies are too far apart, none, or there is no segmentation."""
+def _sum(
+    beta: float, weights: Sequence[NDArray[np.float64]], gradients: Sequence[NDArray[np.float64]]
+) -> float | None:
+    """F of one sequence; fills its gradients, if there are any to fill.
+
+    None where the kernel cannot say: energies are too far apart, or there is no segmentation.
+    """
     segment, transition, initial, final = weights
     length, _, labels = segment.shape
     begun, ended = np.empty((length, labels)), np.empty((length + 1, labels))
     begun_power, ended_power = np.empty(length, np.int64), np.empty(length + 1, np.int64)
     sums = begun, begun_power, ended, ended_power
     total, power, fits = kernels.forward(segment, transition, initial, final, *sums)
-    if not fits or not total > 0.0:
+    if not fits or total == 0.0:
         return None
-    free = -(math.log(total) + power * math.log(2.0)) / beta
-    if not differentiable:
-        return _Sums(free, ())
-    gradients = np.zeros_like(segment), np.zeros_like(transition), np.zeros(labels), np.zeros(labels)
-    of_segment, of_transition, of_initial, of_final = gradients
-    fits = kernels.backward(
-        segment, transition, final, *sums, total, power, of_segment, of_transition, of_final
-    )
-    of_initial += of_segment[0].sum(0)
-    return _Sums(free, gradients) if fits else None
+    if gradients and not kernels.backward(segment, transition, final, *sums, total, power, *gradients):
+        return None
+    return -(math.log(total) + power * math.log(2.0)) / beta
 
 
-def _sums_on_lattice(length: int, beta: float, differentiable: bool, *parts: Tensor) -> _Sums:
-    """Of one sequence, whatever its energies."""
-    own = [part.detach().double().requires_grad_(differentiable) for part in parts]
+def _sum_on_lattice(
+    beta: float, length: int, parts: Sequence[Tensor], gradients: Sequence[NDArray[np.float64]]
+) -> float:
+    """As ``_sum``, whatever the energies are."""
+    own = [part.detach().double().requires_grad_(bool(gradients)) for part in parts]
     with torch.enable_grad():
         free = free_energy(_crf([own[0][None], *own[1:]], [length]).graphs()[0], beta)
-        gradients = torch.autograd.grad(free, own) if differentiable else ()
-    return _Sums(free.item(), tuple(g.numpy() for g in gradients))
+        found = torch.autograd.grad(free, own) if gradients else ()
+    for gradient, exact in zip(gradients, found, strict=True):
+        gradient[:] = exact.numpy(force=True)
+    return free.item()

@@ -42,6 +42,14 @@ def _normalised(frame, power):
 
 
 @njit(inline="always")
+def _largest(powers, begin, end):
+    largest = np.int64(NONE)
+    for t in range(begin, end):
+        largest = max(largest, powers[t])
+    return largest
+
+
+@njit(inline="always")
 def _add_segment(sums, frame, weight, shift):
     """Adds 2^shift · frame · weight to the sums of a frame."""
     factor = math.ldexp(1.0, shift)
@@ -73,7 +81,7 @@ def forward(segment, transition, initial, final, begun, begun_power, ended, ende
     begun_power[0], fits = _normalised(begun[0], 0)
     for t in range(1, frames + 1):
         first = max(0, t - longest)
-        power = begun_power[first:t].max()
+        power = _largest(begun_power, first, t)
         ended[t] = 0.0
         for u in range(first, t):
             if begun_power[u] != NONE:
@@ -89,7 +97,8 @@ def forward(segment, transition, initial, final, begun, begun_power, ended, ende
     total = 0.0
     for c in range(len(final)):
         total += ended[frames, c] * final[c]
-    return total, ended_power[frames], fits
+    total, shift = math.frexp(total)
+    return total, ended_power[frames] + shift, fits
 
 
 @njit(inline="always")
@@ -101,10 +110,10 @@ def _share(power, total):
 @njit(nogil=True, cache=True)
 def backward(
     segment, transition, final, begun, begun_power, ended, ended_power, total, total_power,
-    of_segment, of_transition, of_final,
+    of_segment, of_transition, of_initial, of_final,
 ):  # fmt: skip
-    """The probability of each segment, how often each transition is expected, the probability of each last
-    label; and whether all was in range."""
+    """The probability of each segment, how often each transition is expected, the probabilities of the first
+    and of the last label; returns whether all was in range."""
     frames, longest, labels = segment.shape
     across = np.ascontiguousarray(transition.T)
     after = np.empty((frames + 1, labels))  # over all that may follow a segment that ends before a frame
@@ -113,11 +122,12 @@ def backward(
     of_transition[:] = 0.0
     after[frames] = final
     after_power[frames], fits = _normalised(after[frames], 0)
+    share = _share(ended_power[frames] - total_power, total)
     for c in range(labels):
-        of_final[c] = ended[frames, c] * final[c] / total
+        of_final[c] = ended[frames, c] * final[c] * share
     for t in range(frames - 1, -1, -1):
         last = min(t + longest, frames)
-        power = after_power[t + 1 : last + 1].max()
+        power = _largest(after_power, t + 1, last + 1)
         onwards[:] = 0.0
         for u in range(t + 1, last + 1):
             weight = segment[t, u - t - 1]
@@ -144,4 +154,6 @@ def backward(
         after_power[t], small = _normalised(after[t], power)
         fits = fits and small
     of_transition *= transition
+    for u in range(min(longest, frames)):
+        of_initial += of_segment[0, u]
     return fits
