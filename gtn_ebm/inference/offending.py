@@ -1,7 +1,7 @@
 """Incorrect answers: those that a desired answer competes with.
 
-An answer is what a path writes. That it is incorrect is decided exactly, by the ``difference`` of the graph
-and the desired answers, and not among a few best paths, which may all write the desired one.
+An answer is what a path writes. That it is incorrect is decided exactly, by the complement of the desired
+answers, and not among a few best paths, which may all write a desired one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.free_energy import free_energy
 from gtn_ebm.inference.least_energy import Path, best_path
-from gtn_ebm.ops.difference import difference
+from gtn_ebm.ops.composition import compose
+from gtn_ebm.ops.difference import complement, written_labels
 
 
 @overload
@@ -53,7 +54,7 @@ def most_offending(
     """
     if isinstance(graphs, Graph) and isinstance(desired, Graph):
         return most_offending([graphs], [desired])[0]
-    wrong = _incorrect(graphs, desired)
+    wrong = incorrect_paths(graphs, desired)
     return [
         None if path is None else path._replace(arcs=among.arc_maps[0][path.arcs].astype(path.arcs.dtype))
         for among, path in zip(wrong, best_path(wrong), strict=True)
@@ -82,12 +83,20 @@ def incorrect_free_energy(
     """
     if isinstance(graphs, Graph) and isinstance(desired, Graph):
         return incorrect_free_energy([graphs], [desired], beta)[0]
-    return free_energy(_incorrect(graphs, desired), beta)
+    return free_energy(incorrect_paths(graphs, desired), beta)
 
 
-def _incorrect(graphs: Graph | Sequence[Graph], desired: Graph | Sequence[Graph]) -> list[Graph]:
+def incorrect_paths(graphs: Graph | Sequence[Graph], desired: Graph | Sequence[Graph]) -> list[Graph]:
+    """The paths of each graph whose output is no desired answer; ``arc_maps`` lead to its arcs.
+
+    The same as ``difference``, by composition with the complement, which is faster where answers are short.
+    """
     if isinstance(graphs, Graph) or isinstance(desired, Graph):
         raise GraphError("give one graph and its desired answers, or a list of each")
     if len(graphs) != len(desired):
         raise GraphError(f"there are {len(graphs)} graphs, but {len(desired)} of desired answers")
-    return [difference(*pair) for pair in zip(graphs, desired, strict=True)]
+    others = [
+        complement(answers, written_labels(graph)).to(graph.energies.detach())
+        for graph, answers in zip(graphs, desired, strict=True)
+    ]
+    return compose(graphs, others)

@@ -15,7 +15,7 @@ from gtn_ebm.losses.classical import (
 from gtn_ebm.losses.contrastive import info_nce, nce
 from gtn_ebm.losses.graphs import GraphLoss
 from gtn_ebm.losses.margins import additive_margin, exponential, simple, square_square_pair
-from gtn_ebm.losses.registry import ALIASES, ENERGIES, LOSSES, EnergyLoss, Loss, by_name
+from gtn_ebm.losses.registry import ALIASES, ENERGIES, LOSSES, EnergyLoss, Loss, by_name, loss
 from gtn_ebm.losses.risks import bayes_risk, expected_risk
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "hinge",
     "info_nce",
     "log",
+    "loss",
     "lvq2",
     "mce",
     "mee",

@@ -90,7 +90,8 @@ def lvq2(desired: Tensor, wrong: Tensor, limit: float | Tensor = 1.0) -> Tensor:
     Source: LeCun et al. 2006, table 1; Kohonen, Barna, Chrisley 1988, "Statistical pattern
         recognition with neural networks"; Driancourt, Bottou, Gallinari 1991.
     """
-    return torch.clamp(desired - wrong, desired.new_zeros(()), torch.as_tensor(limit, dtype=desired.dtype))
+    most = torch.as_tensor(limit, dtype=desired.dtype, device=desired.device)
+    return torch.minimum(torch.relu(desired - wrong), most)
 
 
 @loss(beta=math.inf)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -14,17 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.inference import (
-    best_paths,
-    expected_cost,
-    free_energy,
-    incorrect_free_energy,
-    minimum_energy,
-)
+from gtn_ebm.inference import best_paths, expected_cost, free_energy, minimum_energy
+from gtn_ebm.inference.offending import incorrect_paths
 from gtn_ebm.losses.registry import EnergyLoss, by_name
 from gtn_ebm.ops import compose, cost_augmented, difference, project
-from gtn_ebm.ops.difference import deterministic_reader
-from gtn_ebm.symbols import EPSILON
+from gtn_ebm.ops.difference import deterministic_reader, written_labels
 
 Cost = Callable[[Graph, list[int]], Graph]
 """From a desired answer, and the labels that answers are made of, to what each answer costs: an acceptor with
@@ -46,8 +39,9 @@ class GraphLoss(nn.Module):
             least energies, 1 for those that sum over answers).
         cost: of answers. Losses of costs need it. In others it is the margin, multiplied by the option
             ``margin`` (1 where omitted): each answer competes with the energy E(ŷ) − m(y, ŷ), so that
-            "hinge" and "perceptron" are the structured hinge loss (margin rescaling) and "nll" is the
-            softmax-margin loss (Gimpel, Smith 2010).
+            "hinge" and "perceptron" both are the structured hinge loss (margin rescaling; the latter need not
+            tell wrong answers from right ones, and is faster) and "nll" is the softmax-margin loss (Gimpel,
+            Smith 2010).
         count: how many answers a loss of several takes, those of the best paths first; None for all.
         options: of the loss, such as ``margin``.
 
@@ -97,8 +91,8 @@ class GraphLoss(nn.Module):
     def energies(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         """The energies that the loss needs, by name, [B] or [B, K].
 
-        A system of several graphs whose energies add up, adds up those [B] of each before ``of_energies``
-        makes one loss of them. That is exact where each graph is summed or minimised over for itself.
+        A system of several graphs adds up those [B] of each, each summed or minimised over for itself, before
+        ``of_energies`` makes one loss of them.
         """
         desired = _selectors(everything, desired)
         found: dict[str, Tensor] = {}
@@ -114,12 +108,10 @@ class GraphLoss(nn.Module):
         return {"everything": free_energy(self._competing(everything, desired), self.beta)}
 
     def _wrong(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
-        competing = self._competing(everything, desired)
-        return {"wrong": incorrect_free_energy(competing, desired, self.beta)}
+        return {"wrong": free_energy(self._incorrect(everything, desired), self.beta)}
 
     def _wrong_answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
-        competing = self._competing(everything, desired)
-        incorrect = [difference(*pair) for pair in zip(competing, desired, strict=True)]
+        incorrect = self._incorrect(everything, desired)
         return {"wrong_answers": _padded([self._best(graph)[1] for graph in incorrect], math.inf)}
 
     def _answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
@@ -144,9 +136,20 @@ class GraphLoss(nn.Module):
         costs = self._costs_of(everything, desired)
         return [cost_augmented(*pair, self.margin) for pair in zip(everything, costs, strict=True)]
 
+    def _incorrect(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
+        """``_competing`` without the desired answers."""
+        if self.cost is None:
+            return incorrect_paths(everything, desired)
+        costs = zip(self._costs_of(everything, desired), desired, strict=True)
+        wrong = [difference(*pair) for pair in costs]
+        return [cost_augmented(*pair, self.margin) for pair in zip(everything, wrong, strict=True)]
+
     def _costs_of(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
         assert self.cost is not None
-        return [self.cost(answer, _written(graph)) for graph, answer in zip(everything, desired, strict=True)]
+        return [
+            self.cost(answer, written_labels(graph).tolist())
+            for graph, answer in zip(everything, desired, strict=True)
+        ]
 
     def _best(self, graph: Graph) -> tuple[list[Graph], Tensor]:
         """The answers of the best paths, and their energies [K]."""
@@ -158,9 +161,11 @@ class GraphLoss(nn.Module):
             Graph.linear(path.output_labels, energies=graph.energies.new_zeros(len(path.output_labels)))
             for path in paths
         ]
-        if not paths or not math.isinf(self.beta):
-            return answers, free_energy(compose(graph, answers), self.beta).to(graph.energies)
-        return answers, torch.stack([path.energy for path in paths])
+        if not paths:
+            return [], graph.energies[:0]
+        if math.isinf(self.beta):
+            return answers, torch.stack([path.energy for path in paths])
+        return answers, free_energy(compose(graph, answers), self.beta)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}"
@@ -175,6 +180,10 @@ def _check_cost(name: str, needs: Sequence[str], cost: Cost | None) -> None:
 
 def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
     """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
+    if isinstance(everything, Graph) or isinstance(desired, Graph):
+        raise GraphError(
+            "give lists of graphs of all answers and of desired answers, one of each for an item"
+        )
     if len(everything) != len(desired):
         raise GraphError(
             f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"
@@ -188,12 +197,6 @@ def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Gr
         deterministic_reader(answers).to(graph.energies.detach()).with_symbols(answers.input_symbols)
         for graph, answers in zip(everything, desired, strict=True)
     ]
-
-
-def _written(graph: Graph) -> list[int]:
-    """The labels that the graph's paths may write."""
-    labels: list[int] = np.unique(graph.output_labels).tolist()
-    return [label for label in labels if label != EPSILON]
 
 
 def _padded(rows: Sequence[Tensor], value: float) -> Tensor:

@@ -76,10 +76,12 @@ def by_name(name: str) -> Loss:
 
 
 def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Enters a function of energies into the table, and makes it refuse what is no energy, no margin or no β.
+    """A decorator that enters a function of energies into the table, under its name.
 
-    Where the desired energy is +inf, since there is no such answer, the loss is its limit (+inf for most)
-    with a gradient of 0, whatever the other energies are.
+    Of its parameters, those named as in ``ENERGIES`` are the energies it needs; the others are options, with
+    defaults. It then refuses energies that are NaN or −inf, options below 0 and a ``beta`` that is not
+    positive and finite. Where the desired energy is +inf, since there is no such answer, the loss is its
+    limit (+inf for most) with a gradient of 0, whatever the other energies are.
 
     Args:
         beta: the inverse temperature of the energies where none is given.
@@ -137,7 +139,7 @@ def _of_some(name: str, energies: Tensor) -> Tensor:
     """The energies, where they are of no answers those of one that is not there."""
     if name not in OF_SEVERAL or energies.shape[-1] > 0:
         return energies
-    return energies.new_full((*energies.shape[:-1], 1), torch.inf)
+    return torch.cat([energies, energies.new_full((*energies.shape[:-1], 1), torch.inf)], -1)
 
 
 def _check_options(loss: str, options: Mapping[str, Any]) -> None:
@@ -209,8 +211,8 @@ class EnergyLoss(nn.Module):
         """The energies it is called with, in order."""
         return self.loss.needs
 
-    def forward(self, *energies: Tensor, **by_name: Tensor) -> Tensor:
-        return self.loss.function(*energies, **by_name, **self.options)
+    def forward(self, *energies: Tensor, **named: Tensor) -> Tensor:
+        return self.loss.function(*energies, **named, **self.options)
 
     def extra_repr(self) -> str:
         return ", ".join([self.loss.name, *(f"{name}={value}" for name, value in self.options.items())])

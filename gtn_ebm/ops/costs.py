@@ -74,7 +74,8 @@ def edit_distance(
 
     Raises:
         GraphError: ``desired`` is a transducer or accepts nothing, a label is not an integer from 0 to
-            2³¹ − 1, ``at_most`` is less than 1, or there are more than ``max_states`` states.
+            2³¹ − 1, ``at_most`` is no integer of 1 or more, or there are more than ``max_states``
+            states.
 
     Source: Schulz, Mihov, "Fast string correction with Levenshtein automata" (2002), with distances for
     acceptance.
@@ -149,8 +150,8 @@ def _distances(
     desired: Graph, labels: Iterable[int], edits: _Edits, skips: bool, at_most: int | None, max_states: int
 ) -> Graph:
     """The acceptor whose states are rows; in those, one more state is at the bound from the start on."""
-    if at_most is not None and not at_most >= 1:
-        raise GraphError(f"at_most is {at_most}; distances up to 1 or more must count")
+    if at_most is not None and not (at_most >= 1 and float(at_most).is_integer()):
+        raise GraphError(f"at_most must be an integer of 1 or more, not {at_most}")
     letters = alphabet(labels)
     known = np.intersect1d(edits.labels, letters)
     columns = np.append(known, OTHER)

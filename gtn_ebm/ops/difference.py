@@ -122,6 +122,12 @@ def alphabet(labels: Iterable[int]) -> NDArray[np.int32]:
     return letters
 
 
+def written_labels(graph: Graph) -> NDArray[np.int32]:
+    """The labels that the graph's arcs write, each once, ascending, without epsilon."""
+    labels = np.unique(graph.output_labels)
+    return labels[labels != EPSILON]
+
+
 def deterministic_reader(graph: Graph) -> Graph:
     """The deterministic acceptor of the same strings, without epsilons or energies; it starts in state 0, if
     it has any.

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from gtn_ebm import GraphError, losses
 from gtn_ebm.losses import ALIASES, LOSSES, EnergyLoss
@@ -140,6 +141,31 @@ def test_laws(desired: float, wrong: list[float], beta: float, margin: float) ->
     assert torch.isclose(losses.expected_risk(every, costs, beta), losses.mee(good, free, beta))
 
 
+def test_they_are_torch_s_where_torch_has_them() -> None:
+    random = torch.Generator().manual_seed(0)
+    desired, wrong = torch.randn(2, 20, generator=random, dtype=torch.float64)
+    several = torch.randn(20, 5, generator=random, dtype=torch.float64)
+    first, below = torch.zeros(20, dtype=torch.long), -torch.ones(20)
+    for ours, theirs in (
+        (
+            losses.hinge(desired, wrong, 0.5),
+            functional.margin_ranking_loss(desired, wrong, below, 0.5, reduction="none"),
+        ),
+        (losses.log(desired, wrong).mean(), functional.soft_margin_loss(desired - wrong, below)),
+        (
+            losses.info_nce(desired, several, 2.0),
+            functional.cross_entropy(
+                -2.0 * torch.cat([desired[:, None], several], 1), first, reduction="none"
+            ),
+        ),
+        (
+            losses.mce(desired, wrong),
+            1 - torch.softmax(-torch.stack([desired, wrong], 1), 1)[:, 0],
+        ),
+    ):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
 @given(ENERGY, SEVERAL)
 def test_only_differences_count_but_in_losses_of_absolute_energies(
     desired: float, wrong: list[float]
@@ -232,6 +258,21 @@ def test_other_names_lead_to_losses_and_hide_none() -> None:
     assert set(ALIASES.values()) <= set(LOSSES)
     assert not set(ALIASES) & set(LOSSES)
     assert losses.by_name("mwer").name == "expected_risk"
+
+
+def test_one_s_own_loss_has_a_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gtn_ebm.losses.registry.LOSSES", {})
+    monkeypatch.setattr("gtn_ebm.losses.registry.ALIASES", {})
+
+    @losses.loss(beta=2.0, aliases=("ramp",))
+    def clipped(desired: Tensor, wrong: Tensor, width: float = 1.0) -> Tensor:
+        return torch.clamp(desired - wrong, 0.0, width)
+
+    module = EnergyLoss("ramp", width=0.5)
+    assert (module.loss.name, module.loss.beta, module.needs) == ("clipped", 2.0, ("desired", "wrong"))
+    assert module(tensor([2.0, INF]), tensor([1.0, INF])).tolist() == [0.5, 0.5]
+    with pytest.raises(GraphError, match="width of clipped must be 0 or more"):
+        clipped(tensor(1.0), tensor(1.0), width=-1.0)
 
 
 HINGE: Callable[..., Tensor] = losses.hinge

@@ -7,13 +7,15 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from gtn_ebm import Graph, GraphError, Structure, closure, compose, free_energy, intersect, union
 from gtn_ebm.losses import LOSSES, GraphLoss
 from gtn_ebm.ops import edit_distance, hamming_distance
 from tests.answers import edits, path_energies, rivals, selector, substitutions
-from tests.enumeration import Walk
+from tests.enumeration import Walk, graphs, requiring_grad
 from tests.losses.formulas import FORMULAS
 
 String = tuple[int, ...]
@@ -86,8 +88,8 @@ class Enumerated:
 
 
 def test_values_and_gradients_are_those_of_enumeration() -> None:
-    settings = itertools.cycle(itertools.product([None, "edit", "hamming"], [None, 0.5, 2.0], [0.5, 1.0]))
-    for (graph, parts), (kind, beta, margin) in zip(rivals(54), settings, strict=False):
+    ways = itertools.cycle(itertools.product([None, "edit", "hamming"], [None, 0.5, 2.0], [0.5, 1.0]))
+    for (graph, parts), (kind, beta, margin) in zip(rivals(216), ways, strict=False):
         found = path_energies(graph)
         answer = found[0][0].outputs
         cost, distance = COSTS[kind] if kind else (None, None)
@@ -269,6 +271,29 @@ def test_bad_options_are_refused(arguments: tuple, options: dict, message: str) 
         GraphLoss(*arguments, **options)([lattice()], [selector((0, 1, 2, 0))])
 
 
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.sampled_from([(), (0,), (1, 0)]))
+def test_laws_hold_and_nothing_is_nan_on_any_graph(graph: Graph, answer: String) -> None:
+    parts = requiring_grad(graph)
+    graph = graph.with_energies(*parts)
+    found = {}
+    for name in LOSSES:
+        loss = GraphLoss(name, cost=edit_distance if name in NEED_COST else None)
+        value = loss([graph], [selector(answer)])
+        found[name] = value.item()
+        assert not math.isnan(found[name])
+        for gradient in torch.autograd.grad(value.sum(), parts, allow_unused=True):
+            assert gradient is None or torch.isfinite(gradient).all()
+    assert found["perceptron"] >= 0
+    assert found["nll"] >= found["perceptron"] - 1e-9
+    assert found["hinge"] >= found["perceptron"]
+    assert found["nll"] >= found["mee"] - 1e-9
+    assert 0 <= found["lvq2"] <= 1
+    assert found["additive_margin"] >= found["hinge"] - 1e-9
+    structured = GraphLoss("hinge", cost=edit_distance)([graph], [selector(answer)]).item()
+    assert structured >= found["perceptron"] - 1e-9
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_bad_graphs_are_refused(name: str) -> None:
     graph, answer = lattice(), selector((0, 1, 2, 0))
@@ -278,6 +303,7 @@ def test_bad_graphs_are_refused(name: str) -> None:
         ([graph, graph], [answer], "2 graphs of all answers, but 1 of desired"),
         ([nan], [answer], "nan|NaN"),
         ([graph], [Graph.linear([0], [1])], "number 0 is a transducer"),
+        (graph, answer, "give lists of graphs"),
     ):
         with pytest.raises(GraphError, match=message):
             loss(everything, desired)

@@ -29,13 +29,17 @@ def test_a_loss_without_a_section_has_no_row() -> None:
         page._section("E(Y): something.\n\nCollapse: no.", "Margin")
 
 
-def test_its_examples_run() -> None:
+def test_its_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gtn_ebm.losses.registry.LOSSES", dict(LOSSES))  # one of them adds to it
     names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         exec(block, names)
     losses, everything, desired = (names[name] for name in ("losses", "everything", "desired"))
     assert torch.isclose(losses.GraphLoss("hinge", margin=0.25)(everything, desired), torch.tensor([0.75]))
     assert names["energies"].grad is not None
+    nll = losses.GraphLoss("nll")(everything, desired)
+    focal = losses.GraphLoss("focal", focus=1.0)(everything, desired)
+    assert torch.isclose(focal, (1 - torch.exp(-nll)) * nll)
 
 
 def loss_at(name: str, desired: Tensor, wrong: Tensor) -> Tensor:
