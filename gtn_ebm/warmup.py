@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from gtn_ebm.crf import linear_chain_crf
 from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference import (
@@ -74,6 +75,8 @@ def _warm_sums_and_paths(graph: Graph) -> None:
     compose(topological_sort(plain), project(plain, "input"))
     PathChains(plain, random_paths(plain, 1)).move(plain, 1)
     minimum_risk_answer(plain, 2)
+    emissions = graph.energies.detach()[:, None, None].requires_grad_()
+    linear_chain_crf(emissions, emissions[0]).free_energy().sum().backward()
 
 
 def _warm_operations(graph: Graph) -> None:

@@ -10,12 +10,13 @@ ROOT = Path(__file__).parent.parent
 LIBRARY = "gtn_ebm"
 
 ROOM_OF = {  # modules that share a room; any other module or package of the library is a room of its own
+    "crf": "factor_graph",
     "errors": "graph",
     "parallel": "graph",
     "symbols": "graph",
 }
 BELOW_TRANSFORMERS = {"graph", "kernels", "distance", "semiring", "ops", "inference", "dense", "losses"}
-BELOW_COMPAT = BELOW_TRANSFORMERS | {"transformers", "io", "draw"}
+BELOW_COMPAT = BELOW_TRANSFORMERS | {"factor_graph", "transformers", "io", "draw"}
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "graph": {"kernels"},
@@ -25,8 +26,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"graph", "distance", "semiring", "ops", "kernels"},
     "dense": {"graph", "distance", "inference", "kernels"},
     "losses": {"graph", "distance", "ops", "inference", "dense"},
+    "factor_graph": {"graph", "distance", "inference", "kernels"},
     "transformers": BELOW_TRANSFORMERS,
-    "warmup": BELOW_TRANSFORMERS,
+    "warmup": BELOW_TRANSFORMERS | {"factor_graph"},
     "io": {"graph"},
     "draw": {"graph", "ops", "inference", "io"},
     "compat": BELOW_COMPAT,

@@ -22,6 +22,7 @@ from gtn_ebm import (
     shortest_distance,
     topological_sort,
 )
+from gtn_ebm.crf import linear_chain_crf
 from gtn_ebm.warmup import warmup
 
 
@@ -61,4 +62,7 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         shortest_distance(push(remove_epsilons(graph)))
         minimize(determinize(project(graph, "input")))
         equivalent(graph.detach(), graph.detach())
+        linear_chain_crf(
+            energies.reshape(5, 10, 2), energies[:4].reshape(2, 2)
+        ).free_energy().sum().backward()
     assert compiled.names == []
