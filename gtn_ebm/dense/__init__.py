@@ -1,0 +1,1 @@
+"""Emissions × graph, frame by frame, without composing them."""
