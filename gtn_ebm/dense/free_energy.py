@@ -95,13 +95,13 @@ class _FreeEnergies(torch.autograd.Function):
         def one(item: int) -> tuple[float, Uses | None]:
             graph = graphs[item]
             weights = memory.weights(item, items.lengths[item], graph.arcs.classes, items.beta)
-            chain = graph.chain
-            sums = (
-                GraphSums(weights, graph, differentiable)
-                if chain is None
-                else ChainSums(weights, chain, items.beta, differentiable)
-            )
-            return sums.free_energy(), sums.posteriors(memory.values.dtype, arcs) if differentiable else None
+            sums: ChainSums | GraphSums
+            if graph.chain is None:
+                sums = GraphSums(weights, graph, differentiable)
+            else:
+                chain = graph.chain if arcs else graph.chain._replace(numbers=None)
+                sums = ChainSums(weights, chain, items.beta, differentiable)
+            return sums.free_energy(), sums.posteriors(memory.values.dtype) if differentiable else None
 
         results = parallel_map(one, range(len(graphs)))
         ctx.items, ctx.uses = items, [uses for _, uses in results]

@@ -104,13 +104,13 @@ class ChainWeights(NamedTuple):
 
     Attributes:
         column: the class of each state, [S] int32.
-        numbers: which arc enters s from s − k, [3, S] int32, −1 for none.
+        numbers: which arc enters s from s − k, [3, S] int32, −1 for none; None where nobody asks.
         arcs: its weight, [3, S + MARGIN].
         initial, final: rows of the weights of states.
     """
 
     column: NDArray[np.int32]
-    numbers: NDArray[np.int32]
+    numbers: NDArray[np.int32] | None
     arcs: Floats
     initial: Floats
     final: Floats
@@ -139,22 +139,27 @@ class ChainSums:
     def free_energy(self) -> float:
         return _free_energy(self.total, self.beta)
 
-    def posteriors(self, dtype: DTypeLike = np.float64, arcs: bool = True) -> Uses:
-        """Those of each class at each frame, and of states and, where wanted, arcs added up."""
+    def posteriors(self, dtype: DTypeLike = np.float64) -> Uses:
+        """Those of each class at each frame, and of states and, where numbered, arcs added up."""
         frames, _, classes = self.emissions.shape
-        states = len(self.chain.column)
+        states, numbers = len(self.chain.column), self.chain.numbers
         of_classes = np.zeros((frames, classes), dtype)
-        of_arcs = np.zeros((3 if arcs else 0, states))
+        of_arcs = np.zeros((0 if numbers is None else 3, states))
         ends = np.zeros(states), np.zeros(states)
         if self.total[0] > 0.0:
             ends = dense_chain.backward(
                 self.emissions, self.chain.column, self.chain.arcs, self.chain.final, *self.bands, self.alpha,
                 *self.total, of_classes, of_arcs,
             )  # fmt: skip
-        numbered = self.chain.numbers >= 0
-        in_order = np.empty(numbered.sum() if arcs else 0)
-        in_order[self.chain.numbers[numbered][: len(in_order)]] = of_arcs[numbered[: len(of_arcs)]]
-        return Uses(of_classes, in_order, *ends)
+        return Uses(of_classes, of_arcs if numbers is None else _in_order(of_arcs, numbers), *ends)
+
+
+def _in_order(values: Floats, numbers: NDArray[np.int32]) -> Floats:
+    """Values of arcs by their numbers, −1 for none."""
+    there = numbers >= 0
+    result = np.empty(np.count_nonzero(there))
+    result[numbers[there]] = values[there]
+    return result
 
 
 def _free_energy(total: tuple[float, float], beta: float) -> float:
@@ -240,8 +245,8 @@ class GraphSums:
     def free_energy(self) -> float:
         return _free_energy(self.total, self.graph.beta)
 
-    def posteriors(self, dtype: DTypeLike = np.float64, arcs: bool = True) -> Uses:
-        """Those of each class at each frame, and of arcs and states added up; those of arcs cost nothing."""
+    def posteriors(self, dtype: DTypeLike = np.float64) -> Uses:
+        """Those of each class at each frame, and of arcs and states added up."""
         classes, (arcs,), (epsilons,), *ends = self._posteriors(1, 1, dtype)
         return Uses(classes, self._as_given(arcs, epsilons), *ends)
 

@@ -22,6 +22,41 @@ LARGEST_EXPONENT = 48.0
 
 
 @njit(nogil=True, cache=True)
+def alignments(labels, blank, classes):
+    """The chain of a target's alignments by the rules of CTC, as ``forward`` takes it.
+
+    Its states are blank, the first label, blank, …, the last label, blank; equal labels are kept apart by a
+    blank. Returns (the classes that occur, column, weights, initial, final); no classes at all where a label
+    is none of ``classes``.
+    """
+    states = 2 * len(labels) + 1
+    place = np.full(classes, -1, np.int32)
+    used = np.empty(min(len(labels) + 1, classes), np.int32)
+    column = np.zeros(states, np.int32)
+    weights = np.zeros((3, states + MARGIN), np.float64)
+    initial = np.zeros((2, states + 2 * MARGIN), np.float64)
+    initial[1] = NOTHING
+    final = initial.copy()
+    initial[:, MARGIN] = 1.0, 0.0
+    final[:, max(MARGIN, MARGIN + states - 2) : MARGIN + states] = np.array([[1.0], [0.0]])
+    weights[0, :states] = 1.0
+    weights[1, 1:states] = 1.0
+    used[0], place[blank] = blank, 0
+    found = 1
+    for k in range(len(labels)):
+        label = labels[k]
+        if not 0 <= label < classes:
+            return used[:0], column, weights, initial, final
+        if place[label] < 0:
+            place[label] = found
+            used[found] = label
+            found += 1
+        column[2 * k + 1] = place[label]
+        weights[2, 2 * k + 1] = k > 0 and label != labels[k - 1]
+    return used[:found], column, weights, initial, final
+
+
+@njit(nogil=True, cache=True)
 def bands(skip, initial, final, frames):
     """Between which states every way from start to end is after t frames, (low, high), [T + 1] each.
 
