@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.dense.free_energy import posteriors
-from gtn_ebm.dense.sums import ChainSums, ChainWeights, EmissionMemory, scattered
+from gtn_ebm.dense.sums import ChainWeights, EmissionMemory, scattered, sum_over_chain
 from gtn_ebm.dense.topologies import ctc
 from gtn_ebm.errors import GraphError
 from gtn_ebm.kernels import dense_chain as kernels
@@ -45,9 +45,9 @@ class _Losses(torch.autograd.Function):
                 )
             # Log probabilities are energies at β = −1.
             emissions = memory.weights(item, lengths[item], classes, -1.0)
-            sums = ChainSums(emissions, ChainWeights(*chain), -1.0, differentiable)
-            occupancies = sums.occupancies(memory.values.dtype) if differentiable else None
-            return -sums.free_energy(), classes, occupancies
+            dtype = memory.values.dtype if differentiable else None
+            energy, occupancies = sum_over_chain(emissions, ChainWeights(*chain), -1.0, dtype)
+            return -energy, classes, occupancies
 
         results = parallel_map(one, range(len(targets)))
         losses, ctx.classes, ctx.occupancies = zip(*results, strict=True) if results else ((), (), ())

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from gtn_ebm import inference
 from gtn_ebm.dense.batch import Batch, prepare
-from gtn_ebm.dense.sums import ChainSums, EmissionMemory, GraphSums, GraphWeights, Uses, scattered
+from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -96,8 +96,7 @@ class _FreeEnergies(torch.autograd.Function):
             graph = graphs[item]
             weights = memory.weights(item, items.lengths[item], graph.arcs.classes, items.beta)
             if fixed and graph.chain:
-                chain = ChainSums(weights, graph.chain, items.beta, differentiable)
-                return chain.free_energy(), chain.occupancies(dtype) if differentiable else None, None
+                return *sum_over_chain(weights, graph.chain, items.beta, dtype if differentiable else None), None
             sums = GraphSums(weights, graph, differentiable)
             uses = sums.posteriors(dtype) if differentiable else None
             return sums.free_energy(), uses and uses.classes, uses

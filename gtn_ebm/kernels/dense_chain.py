@@ -36,7 +36,7 @@ def alignments(labels, blank, classes):
     states = 2 * len(labels) + 1
     place = np.full(classes, -1, np.int32)
     used = np.empty(min(len(labels) + 1, classes), np.int32)
-    column = np.zeros(states, np.int32)
+    column = np.zeros(states, np.uint32)
     weights = np.zeros((3, states + MARGIN), np.float64)
     initial, final = np.zeros(states, np.float64), np.zeros(states, np.float64)
     initial[0] = 1.0
@@ -133,7 +133,7 @@ def _digit(digits, place):
     return digits[place] if len(digits) else 0.0
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _clear(row, low, high):
     """Zeros just below and above the states worked out."""
     for k in range(MARGIN):
@@ -141,7 +141,7 @@ def _clear(row, low, high):
         row[MARGIN + high + 1 + k] = 0.0
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _spread(emission, column, plain, row):
     """The weights that a frame gives to classes, for each state; NaN for those with a digit."""
     for d in range(len(plain)):
@@ -176,6 +176,7 @@ def _step_back(after, weight, weight_1, weight_2, emission, row):
 @njit(nogil=True, cache=True)
 def _step_by_state(before, before_digit, weights, emission, column, low, high, row, digit):
     """α_t from α_{t−1} in digits of its own; states further up, which are 0 as yet, take the next one's."""
+    digit[:low] = 0.0
     carried, begun = 0.0, False
     for s in range(low, len(column)):
         value, own = 0.0, 0.0
@@ -276,19 +277,19 @@ def forward(emissions, column, weights, ends, low, high, alpha, digits, era):
     return total, total_digit
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _posteriors(alpha, beta, factor, posterior):
     for k in range(len(posterior)):
         posterior[k] = min(alpha[k] * beta[k] * factor[k], 1.0)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _multiply(values, factors, products):
     for k in range(len(products)):
         products[k] = values[k] * factors[k]
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _by_class(posterior, column, partial, result):
     """The posteriors of states summed by class. Neighbouring states go to sums of their own at first, for
     states two apart often share their class, and each addition would wait for the one before."""
