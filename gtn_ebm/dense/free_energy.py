@@ -45,9 +45,7 @@ class _Items:
         self.graph_of = [place[id(graph)] for graph in batch.graphs]
         self.arcs = [arcs for _, arcs in different.values()]
         self.parts = [
-            part
-            for graph, _ in different.values()
-            for part in (graph.energies, graph.initial, graph.final)
+            part for graph, _ in different.values() for part in (graph.energies, graph.initial, graph.final)
         ]
 
     @property
@@ -75,7 +73,9 @@ class _Items:
         weighted = parallel_map(lambda item: GraphWeights(item[0], self.beta, *item[1]), each)
         return [weighted[k] for k in self.graph_of]
 
-    def added_up(self, uses: Sequence[Uses], factors: Sequence[float], parts: Sequence[Tensor]) -> list[Tensor]:
+    def added_up(
+        self, uses: Sequence[Uses], factors: Sequence[float], parts: Sequence[Tensor]
+    ) -> list[Tensor]:
         """factor · uses of arcs, initial and final states, summed over the items that share a graph."""
         sums = [np.zeros(len(part)) for part in parts]
         for graph, factor, (_, *of_graph) in zip(self.graph_of, factors, uses, strict=True):
@@ -96,7 +96,9 @@ class _FreeEnergies(torch.autograd.Function):
             graph = graphs[item]
             weights = memory.weights(item, items.lengths[item], graph.arcs.classes, items.beta)
             if fixed and graph.chain:
-                return *sum_over_chain(weights, graph.chain, items.beta, dtype if differentiable else None), None
+                return *sum_over_chain(
+                    weights, graph.chain, items.beta, dtype if differentiable else None
+                ), None
             sums = GraphSums(weights, graph, differentiable)
             uses = sums.posteriors(dtype) if differentiable else None
             return sums.free_energy(), uses and uses.classes, uses
@@ -258,6 +260,4 @@ def posteriors(
             free, own, torch.ones_like(free), create_graph=differentiable, materialize_grads=True
         )
     classes, *found = uses if differentiable else (use.detach() for use in uses)
-    return Posteriors(
-        classes, [inference.Posteriors(*found[k : k + 3]) for k in range(0, len(found), 3)]
-    )
+    return Posteriors(classes, [inference.Posteriors(*found[k : k + 3]) for k in range(0, len(found), 3)])

@@ -80,9 +80,7 @@ class EmissionMemory:
             f"it must be {impossible} or smaller in size than {limit:.3g}, and not NaN"
         )
 
-    def scatter(
-        self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]
-    ) -> None:
+    def scatter(self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]) -> None:
         """Writes factor · occupancy [T, D] to where these classes of an item are."""
         kernels.scatter_emissions(occupancy, factor, *self.place(item), classes, self.values)
 
@@ -100,7 +98,9 @@ def scattered(
     zeros = np.zeros([emissions.shape[dimension] for dimension in order], dtype)
     result = torch.from_numpy(zeros.transpose(np.argsort(order)))
     memory = EmissionMemory(result)
-    parallel_map(lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True))
+    parallel_map(
+        lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True)
+    )
     return result.to(emissions)
 
 

@@ -155,7 +155,9 @@ def _step(before, weight, weight_1, weight_2, emission, row):
     """α_t from α_{t−1}, which begins two states lower; returns how many values are out of range."""
     wrong = 0
     for k in range(len(row)):
-        value = (before[k + 2] * weight[k] + before[k + 1] * weight_1[k] + before[k] * weight_2[k]) * emission[k]
+        value = (
+            before[k + 2] * weight[k] + before[k + 1] * weight_1[k] + before[k] * weight_2[k]
+        ) * emission[k]
         row[k] = value
         wrong += not ((value <= LARGEST) & ((value >= SMALLEST) | (emission[k] == 0.0)))
     return wrong
