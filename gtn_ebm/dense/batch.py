@@ -24,8 +24,8 @@ from gtn_ebm.symbols import EPSILON
 
 
 class Chain(NamedTuple):
-    """A left-to-right graph of at least one arc: every arc consumes a frame and enters a state from itself, from the state before
-    or from the one before that, each state by one label only.
+    """A left-to-right graph of at least one arc: every arc consumes a frame and enters a state from itself,
+    from the state before or from the one before that, each state by one label only.
 
     Attributes:
         column: which of ``FrameArcs.classes`` each state is entered by, [S] uint32; 0 where none enters.

@@ -1,4 +1,4 @@
-"""Sums over all paths of emissions through a graph: the free energy, its derivatives the posteriors, and theirs."""
+"""Sums over all paths of emissions through a graph: the free energy, the posteriors, and their derivatives."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""Sums over the paths of a chain through frames: states in a row, each entered from itself and the two before.
+"""Sums over the paths of a chain through frames: each state is entered from itself and the two before.
 
-What ``kernels/dense.py`` does for any graph, at a few multiplications a state. A sum is value · 2^(256 · digit)
-as there, but the digits of a row of states stay as they are for many frames, and so arcs need only be weighed
-once by 2^256 to the difference of two digits. Then a step from frame to frame has no branch, and runs on vector
-units. Every value that it gives is looked at: unless all are within 2^±400, or 0 because the frame's weight is
-0, the frame is done again state by state, values within 2^±128, and the digits are chosen anew. What underflows
-on the way to a value of 2^−400 or more is at most 2^−700 or so; it loses nothing.
+What ``kernels/dense.py`` does for any graph, at a few multiplications a state. A sum is
+value · 2^(256 · digit) as there, but the digits of a row of states stay as they are for many frames, an era,
+and so arcs need only be weighed once by 2^256 to the difference of two digits. Then a step from frame to
+frame has no branch, and runs on vector units. Every value that it gives is looked at: unless all are within
+2^±400, or 0 because the frame's weight is 0, the frame is done again state by state, values within 2^±128,
+and the digits are chosen anew. What underflows on the way to a value of 2^−400 or more is at most 2^−700 or
+so; it loses nothing.
 
-Rows of states have MARGIN cells more on either side. At frame t only the states from ``low[t]`` to ``high[t]``
-are worked out, those on a way from start to end; a row holds zeros just outside.
+Rows of states have MARGIN cells more on either side. At frame t only the states from ``low[t]`` to
+``high[t]`` are worked out, those on a way from start to end; a row holds zeros just outside.
 """
 
 import numpy as np
