@@ -1,4 +1,4 @@
-"""Sums over all paths of emissions through a graph: the free energy, the posteriors, and their derivatives."""
+"""Sums over all paths of emissions through a graph: free energy, posteriors, and their derivatives."""
 
 from __future__ import annotations
 
@@ -116,10 +116,12 @@ class _FreeEnergies(torch.autograd.Function):
         # function.
         if torch.is_grad_enabled():
             classes, *uses = _PosteriorsOfItems.apply(items, emissions, *parts)
-            factors = grad.to(emissions)
-            return None, None, classes * factors[:, None, None], *_of_graphs(items, uses, factors)
+            weights = grad.to(emissions)
+            return None, None, classes * weights[:, None, None], *_of_graphs(items, uses, weights)
         factors = grad.tolist()
-        of_parts = items.added_up(ctx.uses, factors, parts) if ctx.uses else [None] * len(parts)
+        of_parts: Sequence[Tensor | None] = [None] * len(parts)
+        if ctx.uses:
+            of_parts = items.added_up(ctx.uses, factors, parts)
         return None, None, scattered(emissions, items.classes, ctx.occupancies, factors), *of_parts
 
 

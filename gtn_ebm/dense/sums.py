@@ -53,7 +53,7 @@ class EmissionMemory:
 
     def place(self, item: int) -> tuple[int, int, int]:
         """Where the item begins, and how far on the next frame and the next class are."""
-        return item * self.strides[0], *self.strides[1:]
+        return item * self.strides[0], self.strides[1], self.strides[2]
 
     def weights(self, item: int, frames: int, classes: NDArray[np.int32], beta: float) -> Floats:
         """exp(−βE) of these classes at each frame of an item, as the kernels carry it, [T, 2, D].
@@ -94,7 +94,8 @@ def scattered(
     """A tensor like the emissions, with factor · values [T, D] in these classes of each item, 0 elsewhere."""
     dtype = np.float64 if emissions.dtype == torch.float64 else np.float32
     # Laid out as the emissions are; numpy's zeros are pages not touched before they are needed.
-    order = sorted(range(3), key=lambda dimension: -emissions.stride(dimension))
+    strides = emissions.stride()
+    order = sorted(range(3), key=lambda dimension: -strides[dimension])
     zeros = np.zeros([emissions.shape[dimension] for dimension in order], dtype)
     result = torch.from_numpy(zeros.transpose(np.argsort(order)))
     memory = EmissionMemory(result)
@@ -210,7 +211,8 @@ class GraphWeights:
     def fewest_frames(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """That ways consume from the start to each state, and from there to the end, [S] each."""
         offsets, source, _, *epsilons = self.shape
-        destination = np.repeat(np.arange(self.states, dtype=np.uint32), np.diff(offsets.astype(np.int64)))
+        entering = (offsets[1:] - offsets[:-1]).astype(np.int64)
+        destination = np.repeat(np.arange(self.states, dtype=np.uint32), entering)
         arcs = [source, destination, *epsilons]
         reverse = [np.ascontiguousarray(arcs[k][::-1]) for k in (1, 0, 3, 2)]
         return (
