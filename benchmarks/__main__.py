@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import best_paths, compose, crf, free_energy, lexicon
+from benchmarks import best_paths, compose, crf, ctc, free_energy, lexicon
 
 app = typer.Typer(add_completion=False, help=__doc__)
 BENCHMARKS = {
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "best-paths": best_paths.main,
     "lexicon": lexicon.main,
     "crf": crf.main,
+    "ctc": ctc.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

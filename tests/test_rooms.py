@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "semiring": {"graph", "distance", "kernels"},
     "ops": {"graph", "distance", "semiring", "kernels"},
     "inference": {"graph", "distance", "semiring", "ops", "kernels"},
-    "dense": {"graph", "distance", "inference", "kernels"},
+    "dense": {"graph", "distance", "ops", "inference", "kernels"},
     "losses": {"graph", "distance", "ops", "inference", "dense"},
     "factor_graph": {"graph", "distance", "inference", "kernels"},
     "transformers": BELOW_TRANSFORMERS,

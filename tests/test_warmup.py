@@ -10,6 +10,7 @@ from gtn_ebm import (
     best_paths,
     compose,
     connect,
+    dense,
     determinize,
     equivalent,
     free_energy,
@@ -23,6 +24,7 @@ from gtn_ebm import (
     topological_sort,
 )
 from gtn_ebm.crf import linear_chain_crf
+from gtn_ebm.dense import topologies
 from gtn_ebm.warmup import warmup
 
 
@@ -65,4 +67,8 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         linear_chain_crf(
             energies.reshape(5, 10, 2), energies[:4].reshape(2, 2)
         ).free_energy().sum().backward()
+        emissions = torch.zeros(1, 9, 3, dtype=dtype, requires_grad=True)
+        for of_items in (graph, topologies.ctc([1, 1])):
+            dense.free_energy(emissions, None, of_items).sum().backward()
+        dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1, 2]]), [9], [2]).backward()
     assert compiled.names == []
