@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import components, lattice
@@ -110,6 +111,7 @@ def check_direction(direction: str) -> None:
         raise GraphError(f'direction must be "from" or "to", not {direction!r}')
 
 
+@takes_graphs
 def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "from") -> Tensor:
     """F_β = −(1/β) log Σ exp(−β E) over all paths between the ends of the graph and each state.
 
@@ -172,6 +174,7 @@ def arcs_on_paths(graph: Graph) -> tuple[Structure, NDArray[np.int64], NDArray[n
     return chosen, arcs, on_path
 
 
+@takes_graphs
 def sum_over_paths(graph: Graph, beta: float = 1.0) -> Tensor:
     """F_β over all paths of the graph: a scalar in the dtype of the energies, +inf where there is no path.
 
@@ -369,6 +372,7 @@ class _TreeSums(torch.autograd.Function):
         return None, None, sums[:root]
 
 
+@takes_graphs
 def all_pairs_distance(graph: Graph, beta: float = 1.0) -> Tensor:
     """F_β over all paths from each state to each: D[p, q], the path without arcs from p to p included.
 

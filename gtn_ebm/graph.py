@@ -242,6 +242,9 @@ class Graph:
         output_symbols: Symbols | None = None,
         arc_maps: Sequence[NDArray[np.int32]] = (),
     ):
+        if not isinstance(structure, Structure):
+            kind = type(structure).__name__
+            raise GraphError(f"structure must be a Structure, not a {kind}")
         self.structure = structure
         self.energies = torch.zeros(structure.arcs) if energies is None else energies
         if not isinstance(self.energies, Tensor):

@@ -14,6 +14,7 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import (
     Direction,
     arcs_on_paths,
@@ -70,6 +71,7 @@ class Semiring:
     star: Callable[[Value], Value] | None = None
     attribute: str | None = None
 
+    @takes_graphs
     def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
         """⊕ over all paths between the graph's ends and each state, of ⊗ along the path.
 
@@ -91,6 +93,7 @@ class Semiring:
         rows = self._rows(graph.structure, self._values(graph), ends, direction)
         return torch.from_numpy(rows if self._is_tuple else rows[:, 0])
 
+    @takes_graphs
     def total(self, graph: Graph) -> Tensor:
         """⊕ over all paths of the graph: a float64 scalar, or [K].
 
@@ -188,10 +191,12 @@ class LogSemiring:
     def __post_init__(self) -> None:
         check_beta(self.beta)
 
+    @takes_graphs
     def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
         """As of ``distance.shortest_distance``."""
         return shortest_distance(graph, self.beta, direction)
 
+    @takes_graphs
     def total(self, graph: Graph) -> Tensor:
         """F_β over all paths of the graph, a scalar; +inf where there is none."""
         return sum_over_paths(graph, self.beta)
@@ -287,6 +292,7 @@ class StringSemiring:
     after, and so are summed from the end only.
     """
 
+    @takes_graphs
     def shortest_distance(self, graph: Graph, direction: Direction = "to") -> list[list[int] | None]:
         """Of each state, the longest common prefix of what all paths of finite energy from it to the final
         states write; None where there is no such path.
@@ -300,6 +306,7 @@ class StringSemiring:
             raise GraphError('common prefixes can be summed "to" the final states only; reverse the graph')
         return self._prefixes(graph, np.arange(graph.states))
 
+    @takes_graphs
     def total(self, graph: Graph) -> list[int] | None:
         """The longest common prefix of what all paths of finite energy write; None where there is no path.
 
@@ -356,12 +363,14 @@ class GallicSemiring:
     def __post_init__(self) -> None:
         check_beta(self.beta)
 
+    @takes_graphs
     def shortest_distance(
         self, graph: Graph, direction: Direction = "to"
     ) -> tuple[list[list[int] | None], Tensor]:
         """(strings, energies) of each state; as of the two."""
         return string.shortest_distance(graph, direction), shortest_distance(graph, self.beta, direction)
 
+    @takes_graphs
     def total(self, graph: Graph) -> tuple[list[int] | None, Tensor]:
         """(string, energy) of all paths."""
         return string.total(graph), LogSemiring(self.beta).total(graph)

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 LIBRARY = "gtn_ebm"
 
 ROOM_OF = {  # modules that share a room; any other module or package of the library is a room of its own
+    "arguments": "graph",
     "errors": "graph",
     "parallel": "graph",
     "symbols": "graph",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import sum_over_paths, usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -26,6 +27,7 @@ from gtn_ebm.ops.pushing import push
 DELTA = 1 / 1024
 
 
+@takes_graphs
 def equal(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     """Whether both have the same states, and each state the same arcs in the same order, with energies that
     differ by ``delta`` at most. Attributes and dtypes may differ.
@@ -55,6 +57,7 @@ def equal(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     )
 
 
+@takes_graphs
 def isomorphic(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     """Whether the states of one can be numbered and its arcs be ordered so that it becomes the other.
 
@@ -154,6 +157,7 @@ class _Pairing:
         return np.array_equal(np.sort(arcs[:half]), np.sort(arcs[half:]))
 
 
+@takes_graphs
 def equivalent(first: Graph, second: Graph, beta: float = 1.0, delta: float = DELTA) -> bool:
     """Whether two acceptors accept the same strings, each with the same F_β over its paths.
 
@@ -296,6 +300,7 @@ def _log_sum(logs: NDArray[np.float64]) -> float:
     return float(torch.logsumexp(torch.from_numpy(logs), 0))
 
 
+@takes_graphs
 def random_equivalent(
     first: Graph,
     second: Graph,

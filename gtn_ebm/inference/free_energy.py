@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta, sum_over_paths, weights
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
@@ -47,11 +48,13 @@ class _Sums:
         self.alpha = np.empty((structure.states, 2))
         self.total, self.total_digit = lattice.forward(*self.shape, *self.weights, *self.ends, self.alpha)
 
+    @takes_graphs
     def free_energy(self) -> float:
         if self.total == 0.0:
             return math.inf
         return -(math.log(self.total) + self.total_digit * lattice.DIGIT * math.log(2.0)) / self.beta
 
+    @takes_graphs
     def posteriors(self, dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Of arcs, initial and final states."""
         arcs, states = self.structure.arcs, self.structure.states
@@ -209,6 +212,7 @@ def _expected_uses(graph: Graph, beta: float) -> Posteriors:
     return Posteriors(*(use if differentiable else use.detach() for use in uses))
 
 
+@takes_graphs
 def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """F_β = −(1/β) log Σ_paths exp(−β E(path)): the forward scorer of LeCun et al. 1998.
 
@@ -263,6 +267,7 @@ def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:
 def posteriors(graphs: Graph, beta: float = 1.0) -> Posteriors: ...
 @overload
 def posteriors(graphs: Sequence[Graph], beta: float = 1.0) -> list[Posteriors]: ...
+@takes_graphs
 def posteriors(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Posteriors | list[Posteriors]:
     """The probability of every arc, initial and final state under p(path) ∝ exp(−β E(path)).
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import usable
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.kernels import paths as kernels
@@ -92,6 +93,7 @@ def _energies(graph: Graph, traces: Traces) -> Tensor:
 def best_path(graphs: Graph) -> Path | None: ...
 @overload
 def best_path(graphs: Sequence[Graph]) -> list[Path | None]: ...
+@takes_graphs
 def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | None:
     """The path of least energy of each graph, or None where no path has a finite energy.
 
@@ -114,6 +116,7 @@ def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | Non
     return [_best(graph, found) for graph, found in zip(graphs, parallel_map(_least, graphs), strict=True)]
 
 
+@takes_graphs
 def minimum_energy(graphs: Graph | Sequence[Graph]) -> Tensor:
     """min over paths of E(path): a scalar, or [B] for a list of graphs; +inf where there is no path.
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
@@ -17,6 +18,7 @@ from gtn_ebm.kernels import paths as kernels
 from gtn_ebm.ops.pruning import live
 
 
+@takes_graphs
 def random_paths(
     graph: Graph, count: int, beta: float = 1.0, generator: torch.Generator | None = None
 ) -> list[Path]:

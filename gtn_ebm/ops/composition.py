@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Index, Structure, as_array
 from gtn_ebm.kernels import composition as kernels
@@ -25,6 +26,7 @@ def compose(
 ) -> list[Graph]: ...
 @overload
 def compose(first: Graph, second: Sequence[Graph], *, max_states: int | None = None) -> list[Graph]: ...
+@takes_graphs
 def compose(
     first: Graph | Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
 ) -> Graph | list[Graph]:
@@ -81,6 +83,7 @@ def intersect(
 ) -> list[Graph]: ...
 @overload
 def intersect(first: Graph, second: Sequence[Graph], *, max_states: int | None = None) -> list[Graph]: ...
+@takes_graphs
 def intersect(
     first: Graph | Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
 ) -> Graph | list[Graph]:

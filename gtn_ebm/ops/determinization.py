@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -22,6 +23,7 @@ Outputs = Literal["single", "all", "best"]
 _OUTPUTS = {"single": kernels.SINGLE, "all": kernels.ALL, "best": kernels.BEST}
 
 
+@takes_graphs
 def determinize(
     graph: Graph,
     beta: float = 1.0,

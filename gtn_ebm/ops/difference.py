@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, _integers, as_array
 from gtn_ebm.kernels import difference as kernels
@@ -20,6 +21,7 @@ from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def difference(first: Graph, second: Graph) -> Graph:
     """The paths of ``first`` whose output ``second`` does not accept.
 
@@ -69,6 +71,7 @@ def _none_where(absent: NDArray[np.bool_], energies: Tensor) -> Tensor:
     return energies.masked_fill(torch.from_numpy(absent).to(energies.device), torch.inf)
 
 
+@takes_graphs
 def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
     """The deterministic acceptor of all strings over ``labels`` that the graph does not accept, with energies
     of 0.

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import encoding as kernels
@@ -78,6 +79,7 @@ def distinct(*columns: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int3
     return kernels.distinct(rows)
 
 
+@takes_graphs
 def encode(graph: Graph, encoder: Encoder) -> Graph:
     """The acceptor whose labels are the encoder's codes for what the arcs of ``graph`` carry.
 
@@ -100,6 +102,7 @@ def encode(graph: Graph, encoder: Encoder) -> Graph:
     return _with_labels(graph, codes, codes, energies, (None, None))
 
 
+@takes_graphs
 def decode(graph: Graph, encoder: Encoder) -> Graph:
     """The graph whose labels the codes of ``encoder`` stand for: undoes ``encode``, also after an operation
     on the encoded graph. Epsilon stands for itself.

@@ -9,11 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.symbols import EPSILON, Symbols
 
 
+@takes_graphs
 def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
     """The acceptor of the graph's input or output labels.
 
@@ -28,6 +30,7 @@ def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
     return _relabelled(graph, projected, symbols, symbols)
 
 
+@takes_graphs
 def invert(graph: Graph) -> Graph:
     """The transducer with input and output exchanged."""
     old = graph.structure
@@ -37,6 +40,7 @@ def invert(graph: Graph) -> Graph:
     return _relabelled(graph, structure, graph.output_symbols, graph.input_symbols)
 
 
+@takes_graphs
 def relabel(
     graph: Graph,
     input_labels: Mapping[int, int] | Symbols | None = None,

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -21,6 +22,7 @@ from gtn_ebm.ops.pushing import push, push_labels
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def minimize(graph: Graph, beta: float = 1.0, delta: float = 1e-6) -> Graph:
     """The smallest deterministic graph with the same strings at the same energies.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import properties as kernels
 from gtn_ebm.kernels.components import components
@@ -20,6 +21,7 @@ from gtn_ebm.ops.encoding import distinct
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def properties(graph: Graph) -> Properties:
     """The graph's properties, each worked out when first asked for.
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import SLACK, Direction, usable
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -21,6 +22,7 @@ ROUNDING = 1e-12
 """How much of the largest energy of a path two sums of the same energies may differ by."""
 
 
+@takes_graphs
 def prune(graph: Graph, threshold: float | None = None, max_states: int | None = None) -> Graph:
     """The graph of the arcs and states on paths whose energy is at most ``threshold`` more than the least.
 

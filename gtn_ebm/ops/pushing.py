@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -20,6 +21,7 @@ from gtn_ebm.symbols import EPSILON
 End = Literal["initial", "final"]
 
 
+@takes_graphs
 def push(graph: Graph, to: End = "initial", beta: float = 1.0) -> Graph:
     """The graph with the same energy on each path, moved towards the initial or the final states.
 
@@ -64,6 +66,7 @@ def push(graph: Graph, to: End = "initial", beta: float = 1.0) -> Graph:
     )
 
 
+@takes_graphs
 def push_labels(graph: Graph, to: End = "initial") -> Graph:
     """The transducer whose output labels stand as early (or as late) on every path as they can.
 

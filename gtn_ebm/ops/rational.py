@@ -7,12 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, stack_attributes
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def union(*graphs: Graph) -> Graph:
     """The paths of all the graphs, side by side. No state or arc is added, since a graph may have several
     initial states.
@@ -32,6 +34,7 @@ def union(*graphs: Graph) -> Graph:
     )
 
 
+@takes_graphs
 def concat(*graphs: Graph) -> Graph:
     """Each path is a path of the first graph, then one of the second, and so on.
 
@@ -55,6 +58,7 @@ def concat(*graphs: Graph) -> Graph:
     return _assemble(graphs, new, initial, final, states=int(offsets[-1]) + joints)
 
 
+@takes_graphs
 def closure(graph: Graph, lower: int = 0, upper: int | None = None) -> Graph:
     """Each path is several paths of the graph in a row: at least ``lower`` and at most ``upper`` of them.
 

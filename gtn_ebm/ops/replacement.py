@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.ops.arc_maps import gather, stack_attributes
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def replace(root: Graph, graphs: Mapping[int, Graph], *, max_states: int | None = None) -> Graph:
     """The recursive transition network of ``root``, written out: arcs that write a label of ``graphs`` call
     that graph.

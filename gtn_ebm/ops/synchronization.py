@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import synchronization as kernels
@@ -15,6 +16,7 @@ from gtn_ebm.ops.connection import connect
 NONE = np.int32(-1)
 
 
+@takes_graphs
 def synchronize(graph: Graph, *, max_states: int | None = None) -> Graph:
     """The transducer with input and output labels side by side for as long as a path has both left.
 
