@@ -24,7 +24,7 @@ def takes_graphs(operation: Operation) -> Operation:
     Traceback (most recent call last):
     gtn_ebm.errors.GraphError: arcs: graph must be a Graph, not None
     """
-    checks = []
+    checks: list[tuple[Any, str, Callable[[object], str]]] = []
     for place, parameter in enumerate(inspect.signature(operation).parameters.values()):
         annotation = str(parameter.annotation)
         if parameter.kind is parameter.VAR_POSITIONAL and annotation == "Graph":

@@ -242,9 +242,7 @@ class Graph:
         output_symbols: Symbols | None = None,
         arc_maps: Sequence[NDArray[np.int32]] = (),
     ):
-        if not isinstance(structure, Structure):
-            kind = type(structure).__name__
-            raise GraphError(f"structure must be a Structure, not a {kind}")
+        _check_structure(structure)
         self.structure = structure
         self.energies = torch.zeros(structure.arcs) if energies is None else energies
         if not isinstance(self.energies, Tensor):
@@ -414,6 +412,11 @@ class Graph:
         from gtn_ebm.draw import preview
 
         return preview(self)
+
+
+def _check_structure(given: object) -> None:
+    if not isinstance(given, Structure):
+        raise GraphError(f"structure must be a Structure, not a {type(given).__name__}")
 
 
 def check_one_dtype(graphs: Sequence[Graph]) -> None:
