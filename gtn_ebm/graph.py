@@ -26,10 +26,30 @@ def as_array(values: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(values.numpy(force=True))
 
 
+def as_tensor(values: NDArray[Any], like: Tensor) -> Tensor:
+    """What kernels give, in the dtype and on the device of another tensor."""
+    return torch.from_numpy(values).to(like)
+
+
 class Index(NamedTuple):
     """Arcs grouped by state: those of state q are ``arcs[offsets[q]:offsets[q + 1]]`` (both uint32)."""
 
     offsets: NDArray[np.uint32]
+    arcs: NDArray[np.uint32]
+
+
+class Readable(NamedTuple):
+    """Arcs by the state they leave and then by the label on one side: what searches by label need.
+
+    Attributes:
+        offsets: those of state q stand from ``offsets[q]`` to ``offsets[q + 1]``.
+        labels, destination: of the arcs in this order.
+        arcs: which they are; empty where they are in this order already.
+    """
+
+    offsets: NDArray[np.uint32]
+    labels: NDArray[np.int32]
+    destination: NDArray[np.uint32]
     arcs: NDArray[np.uint32]
 
 
@@ -165,6 +185,25 @@ class Structure:
         """Arcs by the state they leave and then by output label, epsilon first."""
         return self._out_by(self.output_labels)
 
+    @cached_property
+    def by_input(self) -> Readable:
+        """``out_by_input`` with the input labels and destinations in its order."""
+        return self._readable(self.out_by_input, self.input_labels)
+
+    @cached_property
+    def by_output(self) -> Readable:
+        """``out_by_output`` with the output labels and destinations in its order."""
+        return self._readable(self.out_by_output, self.output_labels)
+
+    def _readable(self, index: Index, labels: NDArray[np.int32]) -> Readable:
+        destination = self.destination.view(np.uint32)
+        if index is self.out_index and self._is_by_source:
+            return Readable(index.offsets, labels, destination, index.arcs[:0])
+        labels, destination = labels[index.arcs], destination[index.arcs]
+        for array in (labels, destination):
+            array.setflags(write=False)
+        return Readable(index.offsets, labels, destination, index.arcs)
+
     def _out_by(self, labels: NDArray[np.int32]) -> Index:
         if self._is_by_source and kernels.is_sorted_within(self.source, labels):
             return self.out_index
@@ -262,7 +301,7 @@ class Graph:
             if len(values) != structure.arcs:
                 raise GraphError(f"attribute {name!r} has {len(values)} entries for {structure.arcs} arcs")
         self.input_symbols = input_symbols
-        if output_symbols is None and structure.is_acceptor:
+        if output_symbols is None and input_symbols is not None and structure.is_acceptor:
             output_symbols = input_symbols
         self.output_symbols = output_symbols
         self.arc_maps = tuple(arc_maps)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta, sum_over_paths, weights
 from gtn_ebm.errors import CycleError, GraphError
-from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
+from gtn_ebm.graph import Graph, Structure, as_array, as_tensor, check_one_dtype
 from gtn_ebm.inference.least_energy import minimum_energy
 from gtn_ebm.kernels import lattice
 from gtn_ebm.parallel import parallel_map
@@ -133,7 +133,7 @@ class _FreeEnergies(torch.autograd.Function):
         if torch.is_grad_enabled():
             posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts)
         else:
-            posteriors = [_like(*pair) for pair in zip(ctx.posteriors, parts, strict=True)]
+            posteriors = [as_tensor(*pair) for pair in zip(ctx.posteriors, parts, strict=True)]
         factors = grad.to(parts[0]).unbind()
         return (
             None,
@@ -159,7 +159,8 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
             zip(structures, _by_graph(parts), strict=True),
         )
         return tuple(
-            _like(*pair) for pair in zip((p for of_graph in of_graphs for p in of_graph), parts, strict=True)
+            as_tensor(*pair)
+            for pair in zip((p for of_graph in of_graphs for p in of_graph), parts, strict=True)
         )
 
     @staticmethod
@@ -174,7 +175,11 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
             ),
             zip(ctx.structures, _by_graph(parts), _by_graph(grads), strict=True),
         )
-        return None, None, *(_like(*pair) for pair in zip((d for a in along for d in a), parts, strict=True))
+        return (
+            None,
+            None,
+            *(as_tensor(*pair) for pair in zip((d for a in along for d in a), parts, strict=True)),
+        )
 
 
 def _by_graph(parts: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
@@ -184,10 +189,6 @@ def _by_graph(parts: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
 def _array_dtype(tensor: Tensor) -> DTypeLike:
     """What numpy holds a tensor's values in without loss."""
     return np.float64 if tensor.dtype == torch.float64 else np.float32
-
-
-def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(tensor)
 
 
 def _parts(graphs: Sequence[Graph]) -> list[Tensor]:

@@ -32,6 +32,14 @@ def gather(energies: Tensor, chosen: Map) -> Tensor:
     return select(energies, chosen)
 
 
+def scatter(grad: Tensor, chosen: Map, length: int) -> Tensor:
+    """What ``gather`` hands back to its ``length`` energies: Σ over all k with chosen[k] = i of grad[k]."""
+    places = torch.from_numpy(chosen).to(grad.device)
+    if len(chosen) and chosen.min() < 0:
+        return scatter(grad[places >= 0], chosen[chosen >= 0], length)
+    return grad.new_zeros(length).index_add(0, places, grad)
+
+
 def _fill(values: Tensor) -> float | int | bool:
     if values.dtype.is_floating_point or values.dtype.is_complex:
         return torch.nan
