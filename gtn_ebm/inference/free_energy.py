@@ -106,44 +106,51 @@ def _chosen(values: NDArray[Any], order: NDArray[np.uint32] | None) -> NDArray[A
 
 
 class _FreeEnergies(torch.autograd.Function):
-    """(energies, initial, final) of each graph in turn → F of each, [B] float64."""
+    """(energies, initial, final) of each graph in turn → F of each, in their dtype and the shape given."""
 
     @staticmethod
     def forward(
-        ctx: Any, structures: list[Structure], beta: float, differentiable: bool, *parts: Tensor
+        ctx: Any, structures: list[Structure], beta: float, shape: tuple[int, ...], *parts: Tensor
     ) -> Tensor:
         ctx.structures, ctx.beta = structures, beta
-        dtype = _array_dtype(parts[0])
-
-        def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
-            structure, of_graph = item
-            sums = _Sums(structure, beta, *of_graph)
-            return sums.free_energy(), sums.posteriors(dtype) if differentiable else ()
-
-        results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
         ctx.save_for_backward(*parts)
-        ctx.posteriors = [p for _, of_graph in results for p in of_graph]
-        return torch.tensor([free for free, _ in results], dtype=torch.float64)
+        free, ctx.posteriors = _summed(structures, beta, parts, with_posteriors=True)
+        return free.to(parts[0]).reshape(shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         parts = ctx.saved_tensors
         # The posteriors found on the way forward are the gradient; only a second derivative needs them as a
         # function.
-        if torch.is_grad_enabled():
-            posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts)
-        else:
-            posteriors = [as_tensor(*pair) for pair in zip(ctx.posteriors, parts, strict=True)]
-        factors = grad.to(parts[0]).unbind()
+        again = torch.is_grad_enabled()
+        posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts) if again else ctx.posteriors
+        factors = grad.reshape(-1).unbind()
+        needed = ctx.needs_input_grad[3:]
         return (
             None,
             None,
             None,
             *(
-                p * factors[k // 3] if needed else None
-                for k, (p, needed) in enumerate(zip(posteriors, ctx.needs_input_grad[3:], strict=True))
+                (p if again else as_tensor(p, parts[k])) * factors[k // 3] if needed[k] else None
+                for k, p in enumerate(posteriors)
             ),
         )
+
+
+def _summed(
+    structures: list[Structure], beta: float, parts: Sequence[Tensor], with_posteriors: bool
+) -> tuple[Tensor, list[NDArray[Any]]]:
+    """F of each graph, [B] float64, and the posteriors of (arcs, initial, final) of each in turn."""
+    dtype = _array_dtype(parts[0])
+
+    def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
+        structure, of_graph = item
+        sums = _Sums(structure, beta, *of_graph)
+        return sums.free_energy(), sums.posteriors(dtype) if with_posteriors else ()
+
+    results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
+    free = torch.tensor([free for free, _ in results], dtype=torch.float64)
+    return free, [p for _, of_graph in results for p in of_graph]
 
 
 class _PosteriorsOfGraphs(torch.autograd.Function):
@@ -242,19 +249,19 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     check_beta(beta)
     if math.isinf(beta):
         return minimum_energy(graphs)
-    if isinstance(graphs, Graph):
-        return free_energy([graphs], beta)[0]
-    if not graphs:
+    if not isinstance(graphs, Graph) and not graphs:
         return torch.zeros(0)
-    parts = _parts(graphs)
-    # Posteriors are the gradient; without one they are not worked out.
-    differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
-    structures = [graph.structure for graph in graphs]
+    every, shape = ([graphs], ()) if isinstance(graphs, Graph) else (graphs, (len(graphs),))
+    structures, parts = [graph.structure for graph in every], _parts(every)
     try:
-        result: Tensor = _FreeEnergies.apply(structures, beta, differentiable, *parts)
+        if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
+            result: Tensor = _FreeEnergies.apply(structures, beta, shape, *parts)
+            return result
+        # Posteriors are the gradient; without one they are not worked out.
+        free, _ = _summed(structures, beta, parts, with_posteriors=False)
     except CycleError:
-        result = _with_cycles(graphs, beta)
-    return result.to(parts[0])
+        free = _with_cycles(every, beta)
+    return free.to(parts[0]).reshape(shape)
 
 
 def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:

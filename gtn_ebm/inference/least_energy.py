@@ -66,15 +66,12 @@ def paths_along(graph: Graph, traces: Traces) -> list[Path]:
 
 def _labels(labels: NDArray[np.int32], between: list[tuple[int, int]]) -> list[list[int]]:
     """The labels of each path that are not epsilon."""
-    if EPSILON in labels:
-        return [_without_epsilon(labels[begin:end]) for begin, end in between]
-    every = labels.tolist()
-    return [every[begin:end] for begin, end in between]
+    return [_without_epsilon(labels[begin:end]) for begin, end in between]
 
 
 def _without_epsilon(labels: NDArray[np.int32]) -> list[int]:
-    kept: list[int] = labels[labels != EPSILON].tolist()
-    return kept
+    every: list[int] = labels.tolist()
+    return [label for label in every if label != EPSILON] if EPSILON in every else every
 
 
 def _energies(graph: Graph, traces: Traces) -> Tensor:
