@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import CycleError, GraphError
+from gtn_ebm.kernels import components
 from gtn_ebm.kernels import structure as kernels
 from gtn_ebm.symbols import EPSILON, Symbols
 
@@ -240,6 +241,14 @@ class Structure:
         except CycleError:
             return False
 
+    @cached_property
+    def components(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """The states by strongly connected component, each before those that its arcs lead to, [S]; and where
+        each component begins among them, the number of states last."""
+        if self.is_acyclic:
+            return self.topological_order, np.arange(self.states + 1, dtype=np.uint32)
+        return components.components(*self.outgoing)
+
 
 class Graph:
     """A weighted finite-state acceptor or transducer. Immutable.
@@ -304,7 +313,7 @@ class Graph:
         if output_symbols is None and input_symbols is not None and structure.is_acceptor:
             output_symbols = input_symbols
         self.output_symbols = output_symbols
-        self.arc_maps = tuple(arc_maps)
+        self.arc_maps = tuple(arc_maps) if isinstance(arc_maps, list) else arc_maps
 
     def _ends(self, given: Tensor | Iterable[int], what: str) -> Tensor:
         states = self.structure.states

@@ -288,7 +288,7 @@ class StringSemiring:
     """Strings of output labels, of which alternatives have their longest common prefix.
 
     A prefix is not of a fixed width, and so is not a value of a ``Semiring``: it is held as a length and
-    the first arc of a path that begins with it. Prefixes distribute over what is written before them, not
+    a path that begins with it. Prefixes distribute over what is written before them, not
     after, and so are summed from the end only.
     """
 
@@ -297,7 +297,7 @@ class StringSemiring:
         """Of each state, the longest common prefix of what all paths of finite energy from it to the final
         states write; None where there is no such path.
 
-        Costs O(S + A L) for prefixes of length L in an acyclic graph, and so much for each round otherwise.
+        Costs O(S + A L) for prefixes of length L in an acyclic graph; round cycles more, as they get shorter.
 
         Raises:
             GraphError: a direction other than "to", or an energy that is NaN or −inf.
@@ -325,23 +325,20 @@ class StringSemiring:
         return common
 
     def _prefixes(self, graph: Graph, states: NDArray[np.int64]) -> list[list[int] | None]:
-        way = walk(graph.structure, "from")
-        labels = way.chosen(graph.output_labels)
-        is_used = way.chosen(usable(graph.energies) < np.inf)
-        length, first_arc = np.empty(graph.states, np.int64), np.empty(graph.states, np.int64)
-        prefixes.common_prefixes(
-            way.order,
-            way.offsets,
-            way.onwards,
-            labels,
-            is_used,
-            usable(graph.final) < np.inf,
-            length,
-            first_arc,
+        everywhere = torch.zeros_like(graph.final, requires_grad=False)
+        final = usable(graph.final) < np.inf
+        usable(graph.energies)
+        # Only arcs on the way to an end count, wherever they are come to from.
+        structure, _, leads_on = arcs_on_paths(graph.with_energies(graph.energies, everywhere, graph.final))
+        destination, output = structure.destination.view(np.uint32), structure.output_labels
+        source = structure.source.view(np.uint32)
+        next_arc, order, length = prefixes.shortest_paths(*structure.in_index, source, output, final)
+        prefixes.shorten(
+            *structure.out_index, *structure.in_index, source, destination, output, next_arc, order, length
         )
         return [
-            prefixes.prefix(state, length, labels, way.onwards, first_arc).tolist()
-            if length[state] >= 0
+            prefixes.prefix(state, length, next_arc, destination, output).tolist()
+            if leads_on[state]
             else None
             for state in states
         ]

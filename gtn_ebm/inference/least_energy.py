@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.arguments import takes_graphs
-from gtn_ebm.distance import usable
+from gtn_ebm.distance import least_tree, usable
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.kernels import paths as kernels
-from gtn_ebm.ops.pruning import least_tree, live
+from gtn_ebm.ops.pruning import live
 from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
 
@@ -199,7 +199,7 @@ def least_to_go(graph: Graph) -> ToGo:
 
 
 def _to_go_on_cycles(graph: Graph) -> ToGo:
-    to_go, best_arc = least_tree(graph, "to")
+    to_go, best_arc = least_tree(graph.structure, "to", graph.energies, graph.final)
     total = as_array(graph.initial) + to_go
     first = int(total.argmin()) if total.min() < np.inf else kernels.NONE
     if graph.structure.out_order is not None:

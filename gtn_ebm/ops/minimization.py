@@ -23,7 +23,7 @@ from gtn_ebm.symbols import EPSILON
 
 
 @takes_graphs
-def minimize(graph: Graph, beta: float = 1.0, delta: float = 1e-6) -> Graph:
+def minimize(graph: Graph, beta: float = 1.0, *, delta: float = 1e-6) -> Graph:
     """The smallest deterministic graph with the same strings at the same energies.
 
     Labels (of a transducer) and energies are pushed to the initial state; then states are merged whose arcs
