@@ -147,7 +147,7 @@ SECTIONS: dict[str, dict[str, Example]] = {
         "equal": Example("equal(a, b)", (TREE, TREE)),
         "isomorphic": Example("isomorphic(a, b)", ("0 1 a a; 0 2 b b; 1; 2", "0 1 b b; 0 2 a a; 1; 2")),
         "equivalent": Example("equivalent(a, b)", (TREE, "0 1 a a 2; 0 1 b b 2; 1 2 c c 1; 2")),
-        "random_equivalent": Example("random_equivalent(a, b, 10)", (TREE, TREE)),
+        "random_equivalent": Example("random_equivalent(a, b, count=10)", (TREE, TREE)),
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
-from gtn_ebm.kernels import components, lattice
 from gtn_ebm.kernels import distance as kernels
+from gtn_ebm.kernels import lattice
 from gtn_ebm.kernels.structure import group, reachable
 
 Direction = Literal["from", "to"]
@@ -44,11 +46,7 @@ class Walk(NamedTuple):
 
 def walk(structure: Structure, direction: Direction) -> Walk:
     offsets, onwards = structure.outgoing
-    if structure.is_acyclic:
-        order = structure.topological_order
-        starts = np.arange(structure.states + 1, dtype=np.uint32)
-    else:
-        order, starts = components.components(offsets, onwards)
+    order, starts = structure.components
     arcs = structure.out_order
     if direction == "to":
         # The same components the other way round.
@@ -96,11 +94,13 @@ def _unusable(energies: Tensor, beta: float) -> str:
     )
 
 
-def check_beta(beta: float | Tensor) -> None:
+def check_beta(beta: object) -> None:
     """Raises GraphError unless β is a positive number."""
     if isinstance(beta, Tensor):
         raise GraphError("β must be a number, not a tensor; for a learned temperature scale the energies")
-    if not beta > 0.0:
+    if not isinstance(beta, Real):
+        raise GraphError(f"β must be a number, not {beta!r:.40}")
+    if not float(beta) > 0.0:
         raise GraphError(f"β must be positive, not {beta}")
 
 
@@ -110,6 +110,7 @@ def check_direction(direction: str) -> None:
         raise GraphError(f'direction must be "from" or "to", not {direction!r}')
 
 
+@takes_graphs
 def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "from") -> Tensor:
     """F_β = −(1/β) log Σ exp(−β E) over all paths between the ends of the graph and each state.
 
@@ -172,6 +173,7 @@ def arcs_on_paths(graph: Graph) -> tuple[Structure, NDArray[np.int64], NDArray[n
     return chosen, arcs, on_path
 
 
+@takes_graphs
 def sum_over_paths(graph: Graph, beta: float = 1.0) -> Tensor:
     """F_β over all paths of the graph: a scalar in the dtype of the energies, +inf where there is no path.
 
@@ -295,17 +297,9 @@ class _Least(torch.autograd.Function):
     def forward(
         ctx: Any, structure: Structure, beta: float, direction: Direction, energies: Tensor, ends: Tensor
     ) -> Tensor:
-        way = walk(structure, direction)
-        distance, values = usable(ends).copy(), usable(energies)
-        last_arc, state = kernels.least(*way.graph, way.chosen(values), SLACK, distance)
-        if way.arcs is not None:
-            entered = last_arc >= 0
-            last_arc[entered] = way.arcs[last_arc[entered]]
-        walked_from = (structure.source if direction == "from" else structure.destination).view(np.uint32)
-        if state >= 0:
-            _raise_divergence(state, _cycle_energy(last_arc, walked_from, values, state))
-        ctx.tree = last_arc, walked_from
-        result = torch.from_numpy(distance).to(energies.device)
+        tree = least_tree(structure, direction, energies, ends)
+        ctx.tree = tree.arc, _back(structure, direction)
+        result = torch.from_numpy(tree.energy).to(energies.device)
         ctx.save_for_backward(energies, result)
         return result
 
@@ -334,14 +328,47 @@ def usable(energies: Tensor) -> NDArray[Any]:
     return values
 
 
-def _cycle_energy(
-    last_arc: NDArray[np.int64], walked_from: NDArray[np.uint32], energies: NDArray[Any], state: int
-) -> float:
-    """Of the cycle on which the arcs lead back to the state."""
-    cycle = [last_arc[state]]
-    while walked_from[cycle[-1]] != state:
-        cycle.append(last_arc[walked_from[cycle[-1]]])
-    return math.fsum(energies[cycle])
+class Tree(NamedTuple):
+    """Least paths of each state.
+
+    Attributes:
+        energy: the least energy of a path between the ends of the graph and the state, [S] float64.
+        arc: the arc of this path at the state, −1 where it has none, [S]. These arcs never lead round a
+            cycle, not even one of energy 0.
+    """
+
+    energy: NDArray[np.float64]
+    arc: NDArray[np.int64]
+
+
+def least_tree(structure: Structure, direction: Direction, energies: Tensor, ends: Tensor) -> Tree:
+    """The best path "from" the ends, [S], to each state, or from it "to" them.
+
+    Raises:
+        CycleError: a cycle of negative energy; the message names a state on it.
+        GraphError: an energy that is NaN or −inf.
+    """
+    way = walk(structure, direction)
+    values, energy = usable(energies.double()), usable(ends.double()).copy()
+    arc, state = kernels.least(*way.graph, way.chosen(values), SLACK, energy)
+    if way.arcs is not None:
+        entered = arc >= 0
+        arc[entered] = way.arcs[arc[entered]]
+    if state >= 0:
+        back = _back(structure, direction)
+        cycle = [arc[state]]
+        while back[cycle[-1]] != state:
+            cycle.append(arc[back[cycle[-1]]])
+        raise CycleError(
+            f"the cycle through state {state} has a negative energy of {math.fsum(values[cycle]):.6g}, so "
+            "that no path is the best; raise its energy, or compose with an acyclic graph first"
+        )
+    return Tree(energy, arc)
+
+
+def _back(structure: Structure, direction: Direction) -> NDArray[np.uint32]:
+    """The state that each arc is walked from."""
+    return (structure.source if direction == "from" else structure.destination).view(np.uint32)
 
 
 class _TreeSums(torch.autograd.Function):
@@ -369,6 +396,7 @@ class _TreeSums(torch.autograd.Function):
         return None, None, sums[:root]
 
 
+@takes_graphs
 def all_pairs_distance(graph: Graph, beta: float = 1.0) -> Tensor:
     """F_β over all paths from each state to each: D[p, q], the path without arcs from p to p included.
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.io.files import FileName, write_whole
@@ -66,6 +67,7 @@ class Options(TypedDict, total=False):
     max_arcs: int
 
 
+@takes_graphs
 def dot(graph: Graph, **options: Unpack[Options]) -> str:
     """DOT source of the graph. The options are those of ``Options``.
 
@@ -80,6 +82,7 @@ def dot(graph: Graph, **options: Unpack[Options]) -> str:
     return _Drawing(graph, **options).source
 
 
+@takes_graphs
 def svg(graph: Graph, **options: Unpack[Options]) -> str:
     """The graph as SVG that stands alone. Options and errors as of ``dot``.
 
@@ -89,6 +92,7 @@ def svg(graph: Graph, **options: Unpack[Options]) -> str:
     return _with_pictures(_render(drawing.source), drawing.pictures)
 
 
+@takes_graphs
 def save(graph: Graph, path: FileName, **options: Unpack[Options]) -> None:
     """Writes the graph as SVG or DOT source, as the ending of ``path`` says. Options as of ``dot``.
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import CycleError, GraphError
+from gtn_ebm.kernels import components
 from gtn_ebm.kernels import structure as kernels
 from gtn_ebm.symbols import EPSILON, Symbols
 
@@ -26,10 +27,30 @@ def as_array(values: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(values.numpy(force=True))
 
 
+def as_tensor(values: NDArray[Any], like: Tensor) -> Tensor:
+    """What kernels give, in the dtype and on the device of another tensor."""
+    return torch.from_numpy(values).to(like)
+
+
 class Index(NamedTuple):
     """Arcs grouped by state: those of state q are ``arcs[offsets[q]:offsets[q + 1]]`` (both uint32)."""
 
     offsets: NDArray[np.uint32]
+    arcs: NDArray[np.uint32]
+
+
+class Readable(NamedTuple):
+    """Arcs by the state they leave and then by the label on one side: what searches by label need.
+
+    Attributes:
+        offsets: those of state q stand from ``offsets[q]`` to ``offsets[q + 1]``.
+        labels, destination: of the arcs in this order.
+        arcs: which they are; empty where they are in this order already.
+    """
+
+    offsets: NDArray[np.uint32]
+    labels: NDArray[np.int32]
+    destination: NDArray[np.uint32]
     arcs: NDArray[np.uint32]
 
 
@@ -165,6 +186,25 @@ class Structure:
         """Arcs by the state they leave and then by output label, epsilon first."""
         return self._out_by(self.output_labels)
 
+    @cached_property
+    def by_input(self) -> Readable:
+        """``out_by_input`` with the input labels and destinations in its order."""
+        return self._readable(self.out_by_input, self.input_labels)
+
+    @cached_property
+    def by_output(self) -> Readable:
+        """``out_by_output`` with the output labels and destinations in its order."""
+        return self._readable(self.out_by_output, self.output_labels)
+
+    def _readable(self, index: Index, labels: NDArray[np.int32]) -> Readable:
+        destination = self.destination.view(np.uint32)
+        if index is self.out_index and self._is_by_source:
+            return Readable(index.offsets, labels, destination, index.arcs[:0])
+        labels, destination = labels[index.arcs], destination[index.arcs]
+        for array in (labels, destination):
+            array.setflags(write=False)
+        return Readable(index.offsets, labels, destination, index.arcs)
+
     def _out_by(self, labels: NDArray[np.int32]) -> Index:
         if self._is_by_source and kernels.is_sorted_within(self.source, labels):
             return self.out_index
@@ -200,6 +240,14 @@ class Structure:
             return len(self.topological_order) == self.states
         except CycleError:
             return False
+
+    @cached_property
+    def components(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """The states by strongly connected component, each before those that its arcs lead to, [S]; and where
+        each component begins among them, the number of states last."""
+        if self.is_acyclic:
+            return self.topological_order, np.arange(self.states + 1, dtype=np.uint32)
+        return components.components(*self.outgoing)
 
 
 class Graph:
@@ -242,6 +290,7 @@ class Graph:
         output_symbols: Symbols | None = None,
         arc_maps: Sequence[NDArray[np.int32]] = (),
     ):
+        _check_structure(structure)
         self.structure = structure
         self.energies = torch.zeros(structure.arcs) if energies is None else energies
         if not isinstance(self.energies, Tensor):
@@ -261,10 +310,10 @@ class Graph:
             if len(values) != structure.arcs:
                 raise GraphError(f"attribute {name!r} has {len(values)} entries for {structure.arcs} arcs")
         self.input_symbols = input_symbols
-        if output_symbols is None and structure.is_acceptor:
+        if output_symbols is None and input_symbols is not None and structure.is_acceptor:
             output_symbols = input_symbols
         self.output_symbols = output_symbols
-        self.arc_maps = tuple(arc_maps)
+        self.arc_maps = tuple(arc_maps) if isinstance(arc_maps, list) else arc_maps
 
     def _ends(self, given: Tensor | Iterable[int], what: str) -> Tensor:
         states = self.structure.states
@@ -411,6 +460,11 @@ class Graph:
         from gtn_ebm.draw import preview
 
         return preview(self)
+
+
+def _check_structure(given: object) -> None:
+    if not isinstance(given, Structure):
+        raise GraphError(f"structure must be a Structure, not a {type(given).__name__}")
 
 
 def check_one_dtype(graphs: Sequence[Graph]) -> None:

@@ -14,6 +14,7 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import (
     Direction,
     arcs_on_paths,
@@ -70,6 +71,7 @@ class Semiring:
     star: Callable[[Value], Value] | None = None
     attribute: str | None = None
 
+    @takes_graphs
     def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
         """⊕ over all paths between the graph's ends and each state, of ⊗ along the path.
 
@@ -91,6 +93,7 @@ class Semiring:
         rows = self._rows(graph.structure, self._values(graph), ends, direction)
         return torch.from_numpy(rows if self._is_tuple else rows[:, 0])
 
+    @takes_graphs
     def total(self, graph: Graph) -> Tensor:
         """⊕ over all paths of the graph: a float64 scalar, or [K].
 
@@ -188,10 +191,12 @@ class LogSemiring:
     def __post_init__(self) -> None:
         check_beta(self.beta)
 
+    @takes_graphs
     def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
         """As of ``distance.shortest_distance``."""
         return shortest_distance(graph, self.beta, direction)
 
+    @takes_graphs
     def total(self, graph: Graph) -> Tensor:
         """F_β over all paths of the graph, a scalar; +inf where there is none."""
         return sum_over_paths(graph, self.beta)
@@ -283,15 +288,16 @@ class StringSemiring:
     """Strings of output labels, of which alternatives have their longest common prefix.
 
     A prefix is not of a fixed width, and so is not a value of a ``Semiring``: it is held as a length and
-    the first arc of a path that begins with it. Prefixes distribute over what is written before them, not
+    a path that begins with it. Prefixes distribute over what is written before them, not
     after, and so are summed from the end only.
     """
 
+    @takes_graphs
     def shortest_distance(self, graph: Graph, direction: Direction = "to") -> list[list[int] | None]:
         """Of each state, the longest common prefix of what all paths of finite energy from it to the final
         states write; None where there is no such path.
 
-        Costs O(S + A L) for prefixes of length L in an acyclic graph, and so much for each round otherwise.
+        Costs O(S + A L) for prefixes of length L in an acyclic graph; round cycles more, as they get shorter.
 
         Raises:
             GraphError: a direction other than "to", or an energy that is NaN or −inf.
@@ -300,6 +306,7 @@ class StringSemiring:
             raise GraphError('common prefixes can be summed "to" the final states only; reverse the graph')
         return self._prefixes(graph, np.arange(graph.states))
 
+    @takes_graphs
     def total(self, graph: Graph) -> list[int] | None:
         """The longest common prefix of what all paths of finite energy write; None where there is no path.
 
@@ -318,23 +325,20 @@ class StringSemiring:
         return common
 
     def _prefixes(self, graph: Graph, states: NDArray[np.int64]) -> list[list[int] | None]:
-        way = walk(graph.structure, "from")
-        labels = way.chosen(graph.output_labels)
-        is_used = way.chosen(usable(graph.energies) < np.inf)
-        length, first_arc = np.empty(graph.states, np.int64), np.empty(graph.states, np.int64)
-        prefixes.common_prefixes(
-            way.order,
-            way.offsets,
-            way.onwards,
-            labels,
-            is_used,
-            usable(graph.final) < np.inf,
-            length,
-            first_arc,
+        everywhere = torch.zeros_like(graph.final, requires_grad=False)
+        final = usable(graph.final) < np.inf
+        usable(graph.energies)
+        # Only arcs on the way to an end count, wherever they are come to from.
+        structure, _, leads_on = arcs_on_paths(graph.with_energies(graph.energies, everywhere, graph.final))
+        destination, output = structure.destination.view(np.uint32), structure.output_labels
+        source = structure.source.view(np.uint32)
+        next_arc, order, length = prefixes.shortest_paths(*structure.in_index, source, output, final)
+        prefixes.shorten(
+            *structure.out_index, *structure.in_index, source, destination, output, next_arc, order, length
         )
         return [
-            prefixes.prefix(state, length, labels, way.onwards, first_arc).tolist()
-            if length[state] >= 0
+            prefixes.prefix(state, length, next_arc, destination, output).tolist()
+            if leads_on[state]
             else None
             for state in states
         ]
@@ -356,12 +360,14 @@ class GallicSemiring:
     def __post_init__(self) -> None:
         check_beta(self.beta)
 
+    @takes_graphs
     def shortest_distance(
         self, graph: Graph, direction: Direction = "to"
     ) -> tuple[list[list[int] | None], Tensor]:
         """(strings, energies) of each state; as of the two."""
         return string.shortest_distance(graph, direction), shortest_distance(graph, self.beta, direction)
 
+    @takes_graphs
     def total(self, graph: Graph) -> tuple[list[int] | None, Tensor]:
         """(string, energy) of all paths."""
         return string.total(graph), LogSemiring(self.beta).total(graph)

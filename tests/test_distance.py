@@ -159,7 +159,7 @@ def test_what_diverges_is_named():
     ring = Graph(Structure([0, 1, 2, 1], [1, 2, 1, 3], [0] * 4), torch.tensor([5.0, 1.0, -3.0, 0.0]))
     for beta in (1.0, math.inf):
         for act in (shortest_distance, all_pairs_distance):
-            with pytest.raises(CycleError, match=r"state [12] add up to an energy of -2,"):
+            with pytest.raises(CycleError, match=r"state [12] (add up to an|has a negative) energy of -2,"):
                 act(ring, beta)
     # Each of the two loops alone would not.
     two = Graph(Structure([0, 0], [0, 0], [0, 1]), torch.tensor([0.5, 0.5]))

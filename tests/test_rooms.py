@@ -11,6 +11,7 @@ LIBRARY = "gtn_ebm"
 
 ROOM_OF = {  # modules that share a room; any other module or package of the library is a room of its own
     "crf": "factor_graph",
+    "arguments": "graph",
     "errors": "graph",
     "parallel": "graph",
     "symbols": "graph",

@@ -75,12 +75,27 @@ SEMIRING = Option(
 )
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a count from 0 to 2³¹ − 1")
-    return value
+def _number(
+    kind: type[int] | type[float], is_right: Callable[[Any], bool], what: str
+) -> Callable[[str], Any]:
+    """The type of an option's value: a number that is right, else an error that says what it should be."""
 
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not is_right(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {what}")
+        return value
+
+    return read
+
+
+_count = _number(int, lambda value: 0 <= value < 2**31, "a count from 0 to 2³¹ − 1")
+_positive = _number(float, lambda value: 0.0 < value < math.inf, "a positive number")
+_distance = _number(float, lambda value: value >= 0.0, "a number from 0 up")
+_seed = _number(int, lambda value: 0 <= value < 2**63, "a whole number from 0 to 2⁶³ − 1")
 
 MAX_STATES = Option("--max_states", type=_count, metavar="N", help="give up beyond N states")
 
@@ -88,20 +103,6 @@ MAX_STATES = Option("--max_states", type=_count, metavar="N", help="give up beyo
 def _delta(default: float) -> Option:
     said = f"energies this close are the same ({default:g})"
     return Option("--delta", type=_positive, default=default, metavar="X", help=said)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 2^63 - 1")
-    return value
 
 
 SEED = Option("--seed", type=_seed, metavar="N", help="makes the same draw again")
@@ -188,9 +189,9 @@ def _push(files: Files, options: argparse.Namespace) -> Graph:
     graph = files.graph(options.a)
     to: Literal["initial", "final"] = "final" if options.to_final else "initial"
     if options.push_labels:
-        graph = push_labels(graph, to)
+        graph = push_labels(graph, to=to)
     if options.push_weights or not options.push_labels:
-        graph = push(graph, to, files.beta)
+        graph = push(graph, files.beta, to=to)
     return graph
 
 
@@ -221,9 +222,11 @@ def _generator(seed: int | None) -> torch.Generator:
 def _equivalent(files: Files, options: argparse.Namespace) -> bool:
     first, second = files.graphs(options.a, options.b)
     if not options.random:
-        return equivalent(first, second, files.beta, options.delta)
+        return equivalent(first, second, files.beta, delta=options.delta, max_states=options.max_states)
     generator = _generator(options.seed)
-    return random_equivalent(first, second, options.npath, files.beta, options.delta, generator)
+    return random_equivalent(
+        first, second, files.beta, count=options.npath, delta=options.delta, generator=generator
+    )
 
 
 def _side_by_side(graph: Graph, paths: list[Path]) -> Graph:
@@ -399,9 +402,10 @@ COMMANDS = {
     ),
     "difference": Command(
         "Accept what A accepts and B does not; B's energies do not count.",
-        _of_two(difference),
+        _of_two(difference, "max_states"),
         AB,
         "difference words.fst stopwords.fst",
+        (MAX_STATES,),
     ),
     "union": Command(
         "Put the paths of several graphs side by side.", _of_several(union), SEVERAL, "union a.fst b.fst"
@@ -554,7 +558,7 @@ COMMANDS = {
         A,
         "prune --weight 5 lattice.fst",
         (
-            Option("--weight", type=float, metavar="X", help="paths within X of the least energy"),
+            Option("--weight", type=_distance, metavar="X", help="paths within X of the least energy"),
             Option("--nstate", type=_count, metavar="N", help="at most N states, those of the best paths"),
         ),
     ),
@@ -610,6 +614,7 @@ COMMANDS = {
             Option("--random", action="store_true", help="only on the strings of random paths"),
             Option("--npath", type=_count, default=100, metavar="N", help="how many of each graph (100)"),
             SEED,
+            MAX_STATES,
         ),
     ),
     "encode": Command(

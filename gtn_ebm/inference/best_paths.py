@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, least_to_go, paths_along
@@ -10,6 +11,7 @@ from gtn_ebm.kernels import strings
 from gtn_ebm.ops.pruning import live
 
 
+@takes_graphs
 def best_paths(graph: Graph, count: int, unique: bool = False) -> list[Path]:
     """The ``count`` paths of least energy, exactly, best first; fewer where the graph has no more.
 

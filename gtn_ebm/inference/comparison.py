@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import sum_over_paths, usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -26,7 +27,8 @@ from gtn_ebm.ops.pushing import push
 DELTA = 1 / 1024
 
 
-def equal(first: Graph, second: Graph, delta: float = DELTA) -> bool:
+@takes_graphs
+def equal(first: Graph, second: Graph, *, delta: float = DELTA) -> bool:
     """Whether both have the same states, and each state the same arcs in the same order, with energies that
     differ by ``delta`` at most. Attributes and dtypes may differ.
 
@@ -55,7 +57,8 @@ def equal(first: Graph, second: Graph, delta: float = DELTA) -> bool:
     )
 
 
-def isomorphic(first: Graph, second: Graph, delta: float = DELTA) -> bool:
+@takes_graphs
+def isomorphic(first: Graph, second: Graph, *, delta: float = DELTA) -> bool:
     """Whether the states of one can be numbered and its arcs be ordered so that it becomes the other.
 
     Energies are the same where they round to the same multiple of ``delta``. Graphs of any kind may be
@@ -154,11 +157,20 @@ class _Pairing:
         return np.array_equal(np.sort(arcs[:half]), np.sort(arcs[half:]))
 
 
-def equivalent(first: Graph, second: Graph, beta: float = 1.0, delta: float = DELTA) -> bool:
+@takes_graphs
+def equivalent(
+    first: Graph,
+    second: Graph,
+    beta: float = 1.0,
+    *,
+    delta: float = DELTA,
+    max_states: int | None = None,
+) -> bool:
     """Whether two acceptors accept the same strings, each with the same F_β over its paths.
 
     Energies are the same where they differ by ``delta`` at most, after pushing. Epsilons and several initial
-    states are allowed, and sums over cycles need not converge, epsilon cycles aside.
+    states are allowed, and sums over cycles need not converge, epsilon cycles aside. ``max_states`` bounds
+    determinization, as of ``determinize``.
 
     - Deterministic graphs (once epsilons are removed) are walked through side by side, in the time of a
       shortest distance: Hopcroft, Karp, "A linear algorithm for testing equivalence of finite automata"
@@ -192,7 +204,10 @@ def equivalent(first: Graph, second: Graph, beta: float = 1.0, delta: float = DE
             )
     one, two = (remove_epsilons(_plain(graph), beta) for graph in (first, second))
     if beta == math.inf:
-        one, two = (g if properties(g).i_deterministic else determinize(g, beta) for g in (one, two))
+        one, two = (
+            g if properties(g).i_deterministic else determinize(g, beta, max_states=max_states)
+            for g in (one, two)
+        )
     if one.states == 0 or two.states == 0:
         return one.states == two.states
     # What is added to each arc depends on the length of the string alone; then every sum converges.
@@ -296,11 +311,13 @@ def _log_sum(logs: NDArray[np.float64]) -> float:
     return float(torch.logsumexp(torch.from_numpy(logs), 0))
 
 
+@takes_graphs
 def random_equivalent(
     first: Graph,
     second: Graph,
-    count: int = 100,
     beta: float = 1.0,
+    *,
+    count: int = 100,
     delta: float = DELTA,
     generator: torch.Generator | None = None,
 ) -> bool:

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta, sum_over_paths, weights
 from gtn_ebm.errors import CycleError, GraphError
-from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
+from gtn_ebm.graph import Graph, Structure, as_array, as_tensor, check_one_dtype
 from gtn_ebm.inference.least_energy import minimum_energy
 from gtn_ebm.kernels import lattice
 from gtn_ebm.parallel import parallel_map
@@ -46,11 +47,13 @@ class _Sums:
         self.alpha = np.empty((structure.states, 2))
         self.total, self.total_digit = lattice.forward(*self.shape, *self.weights, *self.ends, self.alpha)
 
+    @takes_graphs
     def free_energy(self) -> float:
         if self.total == 0.0:
             return math.inf
         return -(math.log(self.total) + self.total_digit * lattice.DIGIT * math.log(2.0)) / self.beta
 
+    @takes_graphs
     def posteriors(self, dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Of arcs, initial and final states."""
         arcs, states = self.structure.arcs, self.structure.states
@@ -102,44 +105,51 @@ def _chosen(values: NDArray[Any], order: NDArray[np.uint32] | None) -> NDArray[A
 
 
 class _FreeEnergies(torch.autograd.Function):
-    """(energies, initial, final) of each graph in turn → F of each, [B] float64."""
+    """(energies, initial, final) of each graph in turn → F of each, in their dtype and the shape given."""
 
     @staticmethod
     def forward(
-        ctx: Any, structures: list[Structure], beta: float, differentiable: bool, *parts: Tensor
+        ctx: Any, structures: list[Structure], beta: float, shape: tuple[int, ...], *parts: Tensor
     ) -> Tensor:
         ctx.structures, ctx.beta = structures, beta
-        dtype = _array_dtype(parts[0])
-
-        def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
-            structure, of_graph = item
-            sums = _Sums(structure, beta, *of_graph)
-            return sums.free_energy(), sums.posteriors(dtype) if differentiable else ()
-
-        results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
         ctx.save_for_backward(*parts)
-        ctx.posteriors = [p for _, of_graph in results for p in of_graph]
-        return torch.tensor([free for free, _ in results], dtype=torch.float64)
+        free, ctx.posteriors = _summed(structures, beta, parts, with_posteriors=True)
+        return free.to(parts[0]).reshape(shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         parts = ctx.saved_tensors
         # The posteriors found on the way forward are the gradient; only a second derivative needs them as a
         # function.
-        if torch.is_grad_enabled():
-            posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts)
-        else:
-            posteriors = [_like(*pair) for pair in zip(ctx.posteriors, parts, strict=True)]
-        factors = grad.to(parts[0]).unbind()
+        again = torch.is_grad_enabled()
+        posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts) if again else ctx.posteriors
+        factors = grad.reshape(-1).unbind()
+        needed = ctx.needs_input_grad[3:]
         return (
             None,
             None,
             None,
             *(
-                p * factors[k // 3] if needed else None
-                for k, (p, needed) in enumerate(zip(posteriors, ctx.needs_input_grad[3:], strict=True))
+                (p if again else as_tensor(p, parts[k])) * factors[k // 3] if needed[k] else None
+                for k, p in enumerate(posteriors)
             ),
         )
+
+
+def _summed(
+    structures: list[Structure], beta: float, parts: Sequence[Tensor], with_posteriors: bool
+) -> tuple[Tensor, list[NDArray[Any]]]:
+    """F of each graph, [B] float64, and the posteriors of (arcs, initial, final) of each in turn."""
+    dtype = _array_dtype(parts[0])
+
+    def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
+        structure, of_graph = item
+        sums = _Sums(structure, beta, *of_graph)
+        return sums.free_energy(), sums.posteriors(dtype) if with_posteriors else ()
+
+    results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
+    free = torch.tensor([free for free, _ in results], dtype=torch.float64)
+    return free, [p for _, of_graph in results for p in of_graph]
 
 
 class _PosteriorsOfGraphs(torch.autograd.Function):
@@ -155,7 +165,8 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
             zip(structures, _by_graph(parts), strict=True),
         )
         return tuple(
-            _like(*pair) for pair in zip((p for of_graph in of_graphs for p in of_graph), parts, strict=True)
+            as_tensor(*pair)
+            for pair in zip((p for of_graph in of_graphs for p in of_graph), parts, strict=True)
         )
 
     @staticmethod
@@ -173,7 +184,11 @@ class _PosteriorsOfGraphs(torch.autograd.Function):
             ),
             zip(ctx.structures, _by_graph(parts), _by_graph(grads), strict=True),
         )
-        return None, None, *(_like(*pair) for pair in zip((d for a in along for d in a), parts, strict=True))
+        return (
+            None,
+            None,
+            *(as_tensor(*pair) for pair in zip((d for a in along for d in a), parts, strict=True)),
+        )
 
 
 def _by_graph(parts: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
@@ -183,10 +198,6 @@ def _by_graph(parts: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
 def _array_dtype(tensor: Tensor) -> DTypeLike:
     """What numpy holds a tensor's values in without loss."""
     return np.float64 if tensor.dtype == torch.float64 else np.float32
-
-
-def _like(values: NDArray[Any], tensor: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(tensor)
 
 
 def _parts(graphs: Sequence[Graph]) -> list[Tensor]:
@@ -225,6 +236,7 @@ def _expected_uses(graph: Graph, beta: float) -> Posteriors:
     return Posteriors(*(use if differentiable else use.detach() for use in uses))
 
 
+@takes_graphs
 def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """F_β = −(1/β) log Σ_paths exp(−β E(path)): the forward scorer of LeCun et al. 1998.
 
@@ -253,19 +265,19 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     check_beta(beta)
     if math.isinf(beta):
         return minimum_energy(graphs)
-    if isinstance(graphs, Graph):
-        return free_energy([graphs], beta)[0]
-    if not graphs:
+    if not isinstance(graphs, Graph) and not graphs:
         return torch.zeros(0)
-    parts = _parts(graphs)
-    # Posteriors are the gradient; without one they are not worked out.
-    differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
-    structures = [graph.structure for graph in graphs]
+    every, shape = ([graphs], ()) if isinstance(graphs, Graph) else (graphs, (len(graphs),))
+    structures, parts = [graph.structure for graph in every], _parts(every)
     try:
-        result: Tensor = _FreeEnergies.apply(structures, beta, differentiable, *parts)
+        if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
+            result: Tensor = _FreeEnergies.apply(structures, beta, shape, *parts)
+            return result
+        # Posteriors are the gradient; without one they are not worked out.
+        free, _ = _summed(structures, beta, parts, with_posteriors=False)
     except CycleError:
-        result = _with_cycles(graphs, beta)
-    return result.to(parts[0])
+        free = _with_cycles(every, beta)
+    return free.to(parts[0]).reshape(shape)
 
 
 def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:
@@ -279,6 +291,7 @@ def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:
 def posteriors(graphs: Graph, beta: float = 1.0) -> Posteriors: ...
 @overload
 def posteriors(graphs: Sequence[Graph], beta: float = 1.0) -> list[Posteriors]: ...
+@takes_graphs
 def posteriors(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Posteriors | list[Posteriors]:
     """The probability of every arc, initial and final state under p(path) ∝ exp(−β E(path)).
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.distance import usable
+from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.distance import least_tree, usable
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.kernels import paths as kernels
-from gtn_ebm.ops.pruning import least_tree, live
+from gtn_ebm.ops.pruning import live
 from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
 
@@ -65,15 +66,12 @@ def paths_along(graph: Graph, traces: Traces) -> list[Path]:
 
 def _labels(labels: NDArray[np.int32], between: list[tuple[int, int]]) -> list[list[int]]:
     """The labels of each path that are not epsilon."""
-    if EPSILON in labels:
-        return [_without_epsilon(labels[begin:end]) for begin, end in between]
-    every = labels.tolist()
-    return [every[begin:end] for begin, end in between]
+    return [_without_epsilon(labels[begin:end]) for begin, end in between]
 
 
 def _without_epsilon(labels: NDArray[np.int32]) -> list[int]:
-    kept: list[int] = labels[labels != EPSILON].tolist()
-    return kept
+    every: list[int] = labels.tolist()
+    return [label for label in every if label != EPSILON] if EPSILON in every else every
 
 
 def _energies(graph: Graph, traces: Traces) -> Tensor:
@@ -92,6 +90,7 @@ def _energies(graph: Graph, traces: Traces) -> Tensor:
 def best_path(graphs: Graph) -> Path | None: ...
 @overload
 def best_path(graphs: Sequence[Graph]) -> list[Path | None]: ...
+@takes_graphs
 def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | None:
     """The path of least energy of each graph, or None where no path has a finite energy.
 
@@ -114,6 +113,7 @@ def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | Non
     return [_best(graph, found) for graph, found in zip(graphs, parallel_map(_least, graphs), strict=True)]
 
 
+@takes_graphs
 def minimum_energy(graphs: Graph | Sequence[Graph]) -> Tensor:
     """min over paths of E(path): a scalar, or [B] for a list of graphs; +inf where there is no path.
 
@@ -199,7 +199,7 @@ def least_to_go(graph: Graph) -> ToGo:
 
 
 def _to_go_on_cycles(graph: Graph) -> ToGo:
-    to_go, best_arc = least_tree(graph, "to")
+    to_go, best_arc = least_tree(graph.structure, "to", graph.energies, graph.final)
     total = as_array(graph.initial) + to_go
     first = int(total.argmin()) if total.min() < np.inf else kernels.NONE
     if graph.structure.out_order is not None:

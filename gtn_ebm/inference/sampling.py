@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
@@ -17,8 +18,14 @@ from gtn_ebm.kernels import paths as kernels
 from gtn_ebm.ops.pruning import live
 
 
+@takes_graphs
 def random_paths(
-    graph: Graph, count: int, beta: float = 1.0, generator: torch.Generator | None = None
+    graph: Graph,
+    count: int,
+    beta: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    max_arcs: int | None = None,
 ) -> list[Path]:
     """Independent exact samples: each path is drawn with probability p(path) = exp(−β E(path)) / Z.
 
@@ -31,13 +38,16 @@ def random_paths(
         count: how many paths.
         beta: inverse temperature, finite and ≥ 0.
         generator: where the randomness comes from; torch's own where omitted.
+        max_arcs: the most arcs of a path: round a cycle that costs next to nothing it may be many; where
+            omitted ten times those of the graph, and at least a million.
 
     Returns:
         ``count`` paths, their energies differentiable; or none where the graph has no path of finite energy.
 
     Raises:
         CycleError: the sum over paths diverges; the message names a state on the cycle.
-        GraphError: β or count out of range, or an energy that is NaN or −inf.
+        GraphError: β or count out of range, an energy that is NaN or −inf, or a path of more than
+            ``max_arcs`` arcs: without it the others would be likelier than they are.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [7, 8]), torch.tensor([0.0, 50.0]))
@@ -48,15 +58,22 @@ def random_paths(
         raise GraphError(f"to draw paths β must be finite and not negative, not {beta}; at ∞ use best_path")
     if count < 0:
         raise GraphError(f"cannot draw {count} paths")
-    return paths_along(graph, _traces(_tempered(graph, beta), count, _numpy_generator(generator)))
+    most = max(1_000_000, 10 * graph.arcs) if max_arcs is None else max_arcs
+    traces = _traces(_tempered(graph, beta), count, most, _numpy_generator(generator))
+    return paths_along(graph, traces)
 
 
-def _traces(graph: Graph, count: int, random: np.random.Generator) -> Traces:
+def _traces(graph: Graph, count: int, most: int, random: np.random.Generator) -> Traces:
     to_go = shortest_distance(graph, direction="to").numpy()
     in_order = InOrder.of(graph)
     first = _starts(in_order.initial + to_go, count, random)
     ladder = kernels.steps(*in_order[:3], in_order.final, to_go)
-    arcs, begins, last = kernels.walk(*in_order[:2], *ladder, first, random)
+    arcs, begins, last = kernels.walk(*in_order[:2], *ladder, first, random, most)
+    if (np.diff(begins) > most).any():
+        raise GraphError(
+            f"a path of more than {most} arcs was drawn; allow more with max_arcs, or raise the energies on "
+            "the graph's cycles"
+        )
     return Traces(first, as_given(graph.structure, arcs), begins, last)
 
 

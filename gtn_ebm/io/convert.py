@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph
 from gtn_ebm.io.ends import check_energies
@@ -49,6 +50,7 @@ def from_pynini(fst: Any) -> Graph:
         raise GraphError(f"this is no graph of ours: {error}") from None
 
 
+@takes_graphs
 def to_pynini(graph: Graph, arc_type: str = "standard") -> Any:
     """The graph as a ``pynini.Fst``, by way of the binary form that ``write_openfst`` writes.
 
@@ -78,6 +80,7 @@ def from_gtn(graph: Any) -> Graph:
     return _through_file(lambda file: gtn.save(file, graph), read_gtn)
 
 
+@takes_graphs
 def to_gtn(graph: Graph) -> Any:
     """The graph as a ``gtn.Graph``, as ``write_gtn`` writes it. Gradients do not flow through it.
 
@@ -115,6 +118,7 @@ def from_k2(fsa: Any) -> Graph:
     return from_arcs(K2Arcs(rows, fsa.scores, fsa.shape[0]))
 
 
+@takes_graphs
 def to_k2(graph: Graph) -> Any:
     """The graph as a ``k2.Fsa``, as ``write_k2_text`` writes it; gradients flow through its ``scores``.
 

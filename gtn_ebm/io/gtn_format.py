@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphFormatError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.io.cursor import Cursor
@@ -95,6 +96,7 @@ def _nodes(cursor: Cursor, count: int, states: int, what: str) -> NDArray[np.int
     return nodes
 
 
+@takes_graphs
 def write_gtn(graph: Graph, path: File) -> None:
     """Writes a graph as ``gtn.save`` does, for ``gtn.load``.
 
@@ -184,6 +186,7 @@ def _weight(text: str) -> float:
     return weight
 
 
+@takes_graphs
 def write_gtn_text(graph: Graph, path: File) -> None:
     """Writes a graph as ``gtn.savetxt`` does, for ``gtn.loadtxt``, but its weights in full.
 

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Attribute, Graph, Structure
 from gtn_ebm.io.ends import check_energies, check_states
@@ -38,6 +39,7 @@ _OTHER_FLOATS = ("nan", "inf", "-inf")
 _LARGEST = 2**31 - 1
 
 
+@takes_graphs
 def write_json(graph: Graph, path: File) -> None:
     """Writes a graph as JSON; ``read_json`` gives back the same to the bit.
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.io.ends import check_energies, check_states, finite_states, single_initial
@@ -94,6 +95,7 @@ def _score(text: str) -> float:
     return score
 
 
+@takes_graphs
 def write_k2_text(graph: Graph, path: File) -> None:
     """Writes a graph in k2's text form, an acceptor with four columns, any other with five.
 

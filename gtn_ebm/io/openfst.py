@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.io.cursor import Cursor
@@ -247,6 +248,7 @@ def _our_labels(
     return ours.astype(np.int32)
 
 
+@takes_graphs
 def write_openfst(graph: Graph, path: File, arc_type: str = "standard", fst_type: str = "vector") -> None:
     """Writes a graph in OpenFst's binary form, its symbol tables inside.
 

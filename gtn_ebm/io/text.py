@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.io.ends import check_energies, finite_states, single_initial
@@ -79,6 +80,7 @@ def read_acceptor_text(
     return _read(path, (symbols,), dtype)
 
 
+@takes_graphs
 def write_text(graph: Graph, path: File) -> None:
     """Writes a graph in the form that ``read_text`` and ``fstcompile`` read, with two labels for each arc.
 

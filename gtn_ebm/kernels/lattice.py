@@ -42,7 +42,7 @@ def _exp2(x):
     return p * _power_of_two(k)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"contract"})
 def weights(energies, beta):
     """exp(−βE) as (values, digits), digits empty where all are 0; and whether any E is unusable.
 

@@ -251,14 +251,17 @@ def steps(offsets, destination, energy, final, to_go):
 
 
 @njit(nogil=True, cache=True)
-def walk(offsets, destination, cumulative, ending, first, generator):
-    """A path at random from each state of ``first``: (arcs of all, where each path's begin, last states)."""
+def walk(offsets, destination, cumulative, ending, first, generator, most):
+    """A path at random from each state of ``first``: (arcs of all, where each path's begin, last states).
+
+    Ends at the first path that has more than ``most`` arcs.
+    """
     arcs = [np.int64(0) for _ in range(0)]
     begins = np.zeros(len(first) + 1, np.int64)
     last = np.empty(len(first), np.int64)
     for place, start in enumerate(first):
         u = np.int64(start)
-        while True:
+        while len(arcs) - begins[place] <= most:
             low, high = np.int64(offsets[u]), np.int64(offsets[u + 1])
             onwards = cumulative[high - 1] if high > low else 0.0
             chosen = generator.random() * (onwards + ending[u])
@@ -274,6 +277,8 @@ def walk(offsets, destination, cumulative, ending, first, generator):
             u = np.int64(destination[low])
         begins[place + 1] = len(arcs)
         last[place] = u
+        if begins[place + 1] - begins[place] > most:
+            break
     return np.array(arcs, dtype=np.int64), begins, last
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Index, Structure, as_array
+from gtn_ebm.graph import Graph, Structure, as_array, as_tensor
 from gtn_ebm.kernels import composition as kernels
 from gtn_ebm.kernels.structure import group, reachable
-from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather, select
+from gtn_ebm.ops.arc_maps import Map, carry_attributes, scatter
 from gtn_ebm.parallel import parallel_map
 
 
@@ -25,6 +27,7 @@ def compose(
 ) -> list[Graph]: ...
 @overload
 def compose(first: Graph, second: Sequence[Graph], *, max_states: int | None = None) -> list[Graph]: ...
+@takes_graphs
 def compose(
     first: Graph | Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
 ) -> Graph | list[Graph]:
@@ -81,6 +84,7 @@ def intersect(
 ) -> list[Graph]: ...
 @overload
 def intersect(first: Graph, second: Sequence[Graph], *, max_states: int | None = None) -> list[Graph]: ...
+@takes_graphs
 def intersect(
     first: Graph | Sequence[Graph], second: Graph | Sequence[Graph], *, max_states: int | None = None
 ) -> Graph | list[Graph]:
@@ -100,14 +104,13 @@ def intersect(
 
 
 class _Composed(NamedTuple):
-    """What a search finds: the structure, and the arcs and states of both operands that its own stand for."""
+    """What a search finds: the structure, the arcs and states of both operands that its own stand for, and
+    the energies of its arcs, initial and final states."""
 
     structure: Structure
-    arcs1: Map
-    arcs2: Map
-    states1: Map
-    states2: Map
-    filtered: NDArray[np.bool_]
+    arcs: tuple[Map, Map]
+    states: tuple[Map, Map]
+    energies: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def _check(first: Graph, second: Graph) -> None:
@@ -120,103 +123,87 @@ def _check(first: Graph, second: Graph) -> None:
         raise GraphError("the first graph's output symbols are not the second graph's input symbols")
 
 
+def _search(first: Graph, second: Graph, max_states: int | None) -> _Composed:
+    energies1, *ends1 = (as_array(part) for part in (first.energies, first.initial, first.final))
+    energies2, *ends2 = (as_array(part) for part in (second.energies, second.initial, second.final))
+    *by_output, order1 = first.structure.by_output
+    *by_input, order2 = second.structure.by_input
+    found, keys, arcs, final, kept, sure = kernels.search(
+        tuple(by_output),
+        *(part != np.inf for part in ends1),
+        tuple(by_input),
+        *(part != np.inf for part in ends2),
+        first.arcs + second.arcs,
+        most := np.iinfo(np.int64).max if max_states is None else max_states,
+    )
+    if found > most:
+        raise GraphError(
+            f"the composition has {found} states or more, more than the {most} that max_states allows; "
+            "raise it, or make the graphs smaller first (connect, determinize, minimize or prune them)"
+        )
+    if not sure:
+        source, destination = arcs[:2]
+        kept = reachable(source, *group(destination, len(keys)), final)
+    acceptors = first.is_acceptor and second.is_acceptor
+    ends, (inputs, outputs), arcs, states, energies, of_ends = kernels.connected(
+        kept,
+        keys,
+        arcs,
+        order1,
+        order2,
+        first.input_labels,
+        second.output_labels,
+        acceptors,
+        energies1,
+        energies2,
+        tuple(ends1),
+        tuple(ends2),
+    )
+    source, destination = (end.view(np.int32) for end in ends)
+    structure = Structure.of_valid(
+        source, destination, inputs, inputs if acceptors else outputs, len(states[0])
+    )
+    return _Composed(structure, arcs, states, (energies, *of_ends))
+
+
 def _weighted(first: Graph, second: Graph, composed: _Composed) -> Graph:
     """The composed structure with the operands' energies and attributes on it."""
-    structure, arcs1, arcs2, states1, states2, filtered = composed
-    initial = select(first.initial, states1) + select(second.initial, states2)
-    if filtered.any():
-        # A path starts in filter state 0 and may end in any.
-        initial = initial.masked_fill(torch.from_numpy(filtered).to(initial.device), torch.inf)
+    parts = [part for graph in (first, second) for part in (graph.energies, graph.initial, graph.final)]
+    if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
+        energies, initial, final = _Sums.apply(composed, *parts)
+    else:
+        energies, initial, final = (as_tensor(sums, first.energies) for sums in composed.energies)
     return Graph(
-        structure,
-        gather(first.energies, arcs1) + gather(second.energies, arcs2),
+        composed.structure,
+        energies,
         initial,
-        select(first.final, states1) + select(second.final, states2),
-        attributes=carry_attributes((first, second), (arcs1, arcs2)),
+        final,
+        attributes=carry_attributes((first, second), composed.arcs),
         input_symbols=first.input_symbols,
         output_symbols=second.output_symbols,
-        arc_maps=(arcs1, arcs2),
+        arc_maps=composed.arcs,
     )
 
 
-def _search(first: Graph, second: Graph, max_states: int | None) -> _Composed:
-    structure1, structure2 = first.structure, second.structure
-    by_label1, order1 = _by_label(structure1, structure1.output_labels, structure1.out_by_output)
-    by_label2, order2 = _by_label(structure2, structure2.input_labels, structure2.out_by_input)
-    initial1, final1, initial2, final2 = (
-        as_array(part) != np.inf for part in (first.initial, first.final, second.initial, second.final)
-    )
-    most = np.iinfo(np.int64).max if max_states is None else max_states
-    if (pairs := int(initial1.sum()) * int(initial2.sum())) > most:
-        raise GraphError(_too_many(f"{pairs} initial states", most))
-    starts = np.flatnonzero(initial1)[:, None] * second.states + np.flatnonzero(initial2)
-    keys, arcs = _expand((*by_label1, final1, *by_label2), starts.ravel(), first.arcs + second.arcs, most)
-    source, destination, arcs1, arcs2 = arcs
-    final = kernels.finals(keys, final1, final2)
-    kept, sure = kernels.reaching(source, destination, final)
-    if not sure:
-        kept = reachable(source, *group(destination, len(keys)), final)
-    number, *of_states = kernels.kept_states(kept, keys, first.states, second.states)
-    inputs, outputs = kernels.keep_arcs(
-        kept, number, *arcs, order1, order2, first.input_labels, second.output_labels
-    )
-    structure = Structure.of_valid(
-        source[: len(inputs)].view(np.int32),
-        destination[: len(inputs)].view(np.int32),
-        inputs,
-        inputs if first.is_acceptor and second.is_acceptor else outputs,
-        states=len(of_states[0]),
-    )
-    return _Composed(structure, arcs1[: len(inputs)], arcs2[: len(inputs)], *of_states)
+class _Sums(torch.autograd.Function):
+    """Energies of the arcs, initial and final states of both operands → their sums, as the search found
+    them."""
 
+    @staticmethod
+    def forward(ctx: Any, composed: _Composed, *parts: Tensor) -> tuple[Tensor, ...]:
+        ctx.composed, ctx.lengths = composed, [len(part) for part in parts]
+        return tuple(as_tensor(sums, parts[0]) for sums in composed.energies)
 
-def _by_label(
-    structure: Structure, labels: NDArray[np.int32], index: Index
-) -> tuple[tuple[NDArray, ...], NDArray]:
-    """(offsets, labels, next states) in the index's order, and that order; empty if it is the arcs'."""
-    destination = structure.destination.view(np.uint32)
-    if index is structure.out_index and structure.out_order is None:
-        return (index.offsets, labels, destination), index.arcs[:0]
-    return (index.offsets, labels[index.arcs], destination[index.arcs]), index.arcs
-
-
-def _too_many(found: str, most: int) -> str:
-    return (
-        f"the composition has {found}, more than the {most} that max_states allows; "
-        "raise it, or make the graphs smaller first (connect, determinize, minimize or prune them)"
-    )
-
-
-def _expand(
-    operands: tuple[NDArray, ...], starts: NDArray[np.int64], guess: int, most: int
-) -> tuple[NDArray[np.int64], list[NDArray]]:
-    """The keys of all states reached from ``starts`` and the arrays of arcs, grown as the kernel asks."""
-    keys = np.empty(max(256, guess, 2 * len(starts)), np.int64)
-    keys[: len(starts)] = starts
-    arcs = [np.empty(max(256, 2 * guess), dtype) for dtype in (np.uint32, np.uint32, np.int32, np.int32)]
-    progress = np.array([len(starts), 0, 0])
-    table = _table(keys, progress)
-    while (status := kernels.expand(*operands, keys, table, *arcs, progress)) != kernels.DONE:
-        if progress[0] > most:
-            break
-        if status == kernels.STATES_FULL:
-            keys = _grown(keys)
-            table = _table(keys, progress)
-        else:
-            arcs = [_grown(array) for array in arcs]
-    if progress[0] > most:
-        raise GraphError(_too_many(f"{progress[0]} states or more", most))
-    return keys[: progress[0]], [array[: progress[1]] for array in arcs]
-
-
-def _table(keys: NDArray[np.int64], progress: NDArray[np.int64]) -> NDArray[np.int32]:
-    """A hash table of the states so far, at most half full when ``keys`` is."""
-    table = np.full(1 << int(2 * len(keys) - 1).bit_length(), kernels.EMPTY, np.int32)
-    kernels.fill_table(keys, progress[0], table)
-    return table
-
-
-def _grown(array: NDArray) -> NDArray:
-    larger = np.empty(2 * len(array), array.dtype)
-    larger[: len(array)] = array
-    return larger
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        of_arcs, of_initial, of_final = grads
+        # Where no path starts, as in the states that the filter marks, there is no sum.
+        absent = torch.from_numpy(ctx.composed.energies[1] == np.inf).to(of_initial.device)
+        of_initial = of_initial.masked_fill(absent, 0.0)
+        back = [
+            (grad, chosen)
+            for arcs, states in zip(ctx.composed.arcs, ctx.composed.states, strict=True)
+            for grad, chosen in ((of_arcs, arcs), (of_initial, states), (of_final, states))
+        ]
+        wanted = zip(back, ctx.lengths, ctx.needs_input_grad[1:], strict=True)
+        return None, *(scatter(*pair, length) if needed else None for pair, length, needed in wanted)

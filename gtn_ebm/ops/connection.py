@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.kernels.structure import group, reachable
 from gtn_ebm.ops.arc_maps import restricted
 
 
+@takes_graphs
 def connect(graph: Graph) -> Graph:
     """The graph without the states and arcs that lie on no path from an initial to a final state.
 

@@ -10,18 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import determinization as kernels
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather, select
 from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.tables import grown, hash_table
 from gtn_ebm.ops.tape import Tape, replayed
 
 Outputs = Literal["single", "all", "best"]
 _OUTPUTS = {"single": kernels.SINGLE, "all": kernels.ALL, "best": kernels.BEST}
 
 
+@takes_graphs
 def determinize(
     graph: Graph,
     beta: float = 1.0,
@@ -142,16 +145,22 @@ def _search(
     """The arrays of all subsets and moves, grown as the kernel asks, and how much of them is filled."""
     guess = max(1024, len(automaton.arcs))
     counts = np.zeros(7, np.int64)
-    found = tuple(_grown(records, guess) for records in _START)
+    found = tuple(grown(records, guess) for records in _START)
     counts[[kernels.SUBSETS, kernels.ENTRIES, kernels.STRINGS]] = 1
     wanted = np.zeros_like(counts)
     while True:
-        tables = _table(found[0], counts[kernels.SUBSETS]), _table(found[2], counts[kernels.STRINGS])
+        tables = tuple(
+            hash_table(kernels.fill_table, records["hash"], count)
+            for records, count in (
+                (found[0], counts[kernels.SUBSETS]),
+                (found[2], counts[kernels.STRINGS]),
+            )
+        )
         status = kernels.expand(automaton, found, tables, counts, wanted, with_heads, most, options)
         if status != kernels.FULL:
             break
         found = tuple(
-            records if needed < len(records) else _grown(records, int(needed) + len(records))
+            records if needed < len(records) else grown(records, int(needed) + len(records))
             for records, needed in zip(found, wanted, strict=False)
         )
     if status == kernels.TOO_MANY:
@@ -189,19 +198,6 @@ _START = (
     np.zeros(0, kernels.GROUP),
     np.zeros(0, kernels.TERM),
 )
-
-
-def _grown(records: NDArray[Any], length: int) -> NDArray[Any]:
-    larger = np.empty(length, records.dtype)
-    larger[: len(records)] = records
-    return larger
-
-
-def _table(records: NDArray[Any], count: int) -> NDArray[np.int32]:
-    """A hash table of what is filled of the subsets or strings, at most half full when all is."""
-    table = np.full(1 << int(2 * len(records) - 1).bit_length(), kernels.EMPTY, np.int32)
-    kernels.fill_table(records["hash"], count, table)
-    return table
 
 
 def _pulls(graph: Graph, tape: Tape, with_heads: bool) -> NDArray[np.float64]:

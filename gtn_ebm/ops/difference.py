@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, _integers, as_array
 from gtn_ebm.kernels import difference as kernels
@@ -18,22 +19,27 @@ from gtn_ebm.ops.connection import connect, connect_result
 from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.ops.properties import properties
+from gtn_ebm.ops.tables import grown, hash_table
 from gtn_ebm.symbols import EPSILON
 
 
-def difference(first: Graph, second: Graph) -> Graph:
+@takes_graphs
+def difference(first: Graph, second: Graph, *, max_states: int | None = None) -> Graph:
     """The paths of ``first`` whose output ``second`` does not accept.
 
     Args:
         first: any graph. Its energies stay with its paths.
         second: any acceptor. It counts what it accepts, not with which energy; it is determinized here, which
             is exponential in its states at worst.
+        max_states: the most states of ``second`` as it is determinized, as of ``determinize``, and the most
+            pairs of states to search; of these as many as there are where omitted.
 
     Returns:
         A graph with ``arc_maps`` (arcs of first, and −1 for those of second) and the attributes of ``first``.
 
     Raises:
-        GraphError: ``second`` is a transducer, or the symbol tables between the two differ.
+        GraphError: ``second`` is a transducer, the symbol tables between the two differ, or there are more
+            than ``max_states`` states.
 
     Time and memory grow with the pairs of states reached, not with the product of the sizes.
 
@@ -44,9 +50,9 @@ def difference(first: Graph, second: Graph) -> Graph:
     between = first.output_symbols, second.input_symbols
     if None not in between and between[0] != between[1]:
         raise GraphError("the first graph's output symbols are not the second graph's input symbols")
-    reader = deterministic_reader(second)
+    reader = deterministic_reader(second, max_states)
     starts = np.flatnonzero(as_array(first.initial) != np.inf)
-    keys, source, destination, arcs = _expand(first, reader, starts)
+    keys, source, destination, arcs = _expand(first, reader, starts, max_states)
     q1, q2 = (part.astype(np.int32) for part in np.divmod(keys, reader.states + 1))
     # Beyond the reader's states is where a string is that it cannot read.
     accepted = np.append(as_array(reader.final) != np.inf, False)[q2]
@@ -70,25 +76,28 @@ def _none_where(absent: NDArray[np.bool_], energies: Tensor) -> Tensor:
     return energies.masked_fill(torch.from_numpy(absent).to(energies.device), torch.inf)
 
 
-def complement(graph: Graph, labels: Iterable[int] | None = None) -> Graph:
+@takes_graphs
+def complement(graph: Graph, labels: Iterable[int] | None = None, *, max_states: int | None = None) -> Graph:
     """The deterministic acceptor of all strings over ``labels`` that the graph does not accept, with energies
     of 0.
 
     Args:
         graph: any acceptor; as the second operand of ``difference``.
         labels: those that strings are made of; where omitted, the graph's own.
+        max_states: the most states of the graph as it is determinized, as of ``determinize``.
 
     Returns:
         A graph with up to (states + 1) · labels arcs, which stem from none (−1 in ``arc_maps``).
 
     Raises:
-        GraphError: a transducer, or a label that is not an integer from 0 to 2³¹ − 1.
+        GraphError: a transducer, a label that is not an integer from 0 to 2³¹ − 1, or more than
+            ``max_states`` states.
 
     >>> no_zero = complement(Graph.linear([0]), labels=[0, 1])
     >>> no_zero
     Graph(3 states, 6 arcs, acceptor)
     """
-    reader = deterministic_reader(graph)
+    reader = deterministic_reader(graph, max_states)
     own = graph.input_labels[graph.input_labels != EPSILON]
     letters = alphabet(own if labels is None else labels)
     lost = reader.states
@@ -128,12 +137,12 @@ def written_labels(graph: Graph) -> NDArray[np.int32]:
     return labels[labels != EPSILON]
 
 
-def deterministic_reader(graph: Graph) -> Graph:
+def deterministic_reader(graph: Graph, max_states: int | None = None) -> Graph:
     """The deterministic acceptor of the same strings, without epsilons or energies; it starts in state 0, if
     it has any.
 
     Raises:
-        GraphError: the graph is a transducer.
+        GraphError: the graph is a transducer, or more than ``max_states`` states are needed.
     """
     if not graph.is_acceptor:
         raise GraphError("only an acceptor can be taken away; project the transducer first")
@@ -145,43 +154,36 @@ def deterministic_reader(graph: Graph) -> Graph:
     is_so = properties(unweighted)
     if starts == [0] and is_so.i_deterministic and not is_so.i_epsilons:
         return unweighted
-    return determinize(remove_epsilons(unweighted, math.inf), math.inf)
+    return determinize(remove_epsilons(unweighted, math.inf), math.inf, max_states=max_states)
 
 
 def _expand(
-    first: Graph, reader: Graph, starts: NDArray[np.int64]
+    first: Graph, reader: Graph, starts: NDArray[np.int64], max_states: int | None
 ) -> tuple[NDArray[np.int64], Map, Map, Map]:
     """The keys of all pairs reached, and source, destination and arc of ``first`` of each arc."""
-    by_label = reader.structure.out_by_input
     operands = (
         *first.structure.out_index,
         first.output_labels,
         first.destination.view(np.uint32),
-        by_label.offsets,
-        reader.input_labels[by_label.arcs],
-        reader.destination[by_label.arcs].view(np.uint32),
+        *reader.structure.by_input[:3],
     )
-    keys = starts * (reader.states + 1)
+    most = np.iinfo(np.int64).max if max_states is None else max_states
+    keys = grown(starts * (reader.states + 1), max(64, first.states, 2 * len(starts)))
+    table = hash_table(kernels.fill_table, keys, len(starts))
     arcs = [np.empty(max(64, first.arcs), np.int32) for _ in range(3)]
     progress = np.array([len(starts), 0, 0])
-    keys, table = _with_table(_grown(keys, max(64, first.states, 2 * len(starts))), len(starts))
-    while (status := kernels.expand(*operands, keys, table, *arcs, progress)) != kernels.DONE:
+    while True:
+        status = kernels.expand(*operands, keys, table, *arcs, progress)
+        if progress[0] > most:
+            raise GraphError(
+                f"the difference has more than the {most} states that max_states allows; raise it"
+            )
+        if status == kernels.DONE:
+            break
         if status == kernels.STATES_FULL:
-            keys, table = _with_table(_grown(keys, 2 * len(keys)), progress[0])
+            keys = grown(keys, 2 * len(keys))
+            table = hash_table(kernels.fill_table, keys, progress[0])
         else:
-            arcs = [_grown(array, 2 * len(array)) for array in arcs]
+            arcs = [grown(array, 2 * len(array)) for array in arcs]
     source, destination, arc = (array[: progress[1]] for array in arcs)
     return keys[: progress[0]], source, destination, arc
-
-
-def _with_table(keys: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The keys, and a hash table of the first ``count``, at most half full when all are in use."""
-    table = np.full(1 << int(2 * len(keys) - 1).bit_length(), kernels.EMPTY, np.int32)
-    kernels.fill_table(keys, count, table)
-    return keys, table
-
-
-def _grown(array: NDArray, length: int) -> NDArray:
-    larger = np.empty(length, array.dtype)
-    larger[: len(array)] = array
-    return larger

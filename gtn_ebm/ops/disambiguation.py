@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.ops.composition import compose
@@ -13,6 +14,7 @@ from gtn_ebm.ops.connection import connect, connect_result
 from gtn_ebm.ops.determinization import subset_construction
 
 
+@takes_graphs
 def disambiguate(
     graph: Graph, beta: float = 1.0, *, delta: float = 1e-6, max_states: int | None = None
 ) -> Graph:

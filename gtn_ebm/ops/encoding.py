@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
-from gtn_ebm.graph import Graph, Structure, as_array
+from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.kernels import encoding as kernels
 from gtn_ebm.ops.arc_maps import select
+from gtn_ebm.ops.labels import relabelled
 from gtn_ebm.symbols import EPSILON, Symbols
 
 
@@ -78,6 +80,7 @@ def distinct(*columns: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int3
     return kernels.distinct(rows)
 
 
+@takes_graphs
 def encode(graph: Graph, encoder: Encoder) -> Graph:
     """The acceptor whose labels are the encoder's codes for what the arcs of ``graph`` carry.
 
@@ -97,9 +100,10 @@ def encode(graph: Graph, encoder: Encoder) -> Graph:
     """
     codes = encoder._encode(graph)
     energies = torch.zeros_like(graph.energies) if encoder.energies else graph.energies
-    return _with_labels(graph, codes, codes, energies, (None, None))
+    return relabelled(graph, codes, codes, (None, None), energies)
 
 
+@takes_graphs
 def decode(graph: Graph, encoder: Encoder) -> Graph:
     """The graph whose labels the codes of ``encoder`` stand for: undoes ``encode``, also after an operation
     on the encoded graph. Epsilon stands for itself.
@@ -117,25 +121,4 @@ def decode(graph: Graph, encoder: Encoder) -> Graph:
     if encoder.energies:
         table = torch.cat([*encoder._kept, energies.new_zeros(1)])
         energies = energies + table[torch.from_numpy(graph.input_labels.astype(np.int64))].to(energies)
-    return _with_labels(graph, inputs, outputs, energies, encoder._symbols or (None, None))
-
-
-def _with_labels(
-    graph: Graph,
-    inputs: NDArray[np.int32],
-    outputs: NDArray[np.int32],
-    energies: Tensor,
-    symbols: tuple[Symbols | None, Symbols | None],
-) -> Graph:
-    old = graph.structure
-    same = inputs is outputs or np.array_equal(inputs, outputs)
-    return Graph(
-        Structure.of_valid(old.source, old.destination, inputs, inputs if same else outputs, old.states),
-        energies,
-        graph.initial,
-        graph.final,
-        attributes=graph.attributes,
-        input_symbols=symbols[0],
-        output_symbols=symbols[1],
-        arc_maps=(np.arange(graph.arcs, dtype=np.int32),),
-    )
+    return relabelled(graph, inputs, outputs, encoder._symbols or (None, None), energies)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -25,6 +26,7 @@ LARGE = 32
 """Epsilon cycles through more states than this are summed once, not for every state that reaches them."""
 
 
+@takes_graphs
 def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
     """The graph without arcs that neither read nor write: an equivalent one without such a step.
 
@@ -89,6 +91,7 @@ def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
     )
 
 
+@takes_graphs
 def epsilon_normalize(
     graph: Graph, side: Literal["input", "output"], beta: float = 1.0, *, max_states: int | None = None
 ) -> Graph:

@@ -8,12 +8,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.symbols import EPSILON, Symbols
 
 
+@takes_graphs
 def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
     """The acceptor of the graph's input or output labels.
 
@@ -22,21 +25,22 @@ def project(graph: Graph, side: Literal["input", "output"]) -> Graph:
     """
     if side not in ("input", "output"):
         raise GraphError(f"side must be 'input' or 'output', not {side!r}")
-    structure, symbols = graph.structure, graph.input_symbols if side == "input" else graph.output_symbols
-    labels = structure.input_labels if side == "input" else structure.output_labels
-    projected = Structure.of_valid(structure.source, structure.destination, labels, labels, structure.states)
-    return _relabelled(graph, projected, symbols, symbols)
+    labels, symbols = (
+        (graph.input_labels, graph.input_symbols)
+        if side == "input"
+        else (graph.output_labels, graph.output_symbols)
+    )
+    return relabelled(graph, labels, labels, (symbols, symbols))
 
 
+@takes_graphs
 def invert(graph: Graph) -> Graph:
     """The transducer with input and output exchanged."""
-    old = graph.structure
-    structure = Structure.of_valid(
-        old.source, old.destination, old.output_labels, old.input_labels, old.states
-    )
-    return _relabelled(graph, structure, graph.output_symbols, graph.input_symbols)
+    symbols = graph.output_symbols, graph.input_symbols
+    return relabelled(graph, graph.output_labels, graph.input_labels, symbols)
 
 
+@takes_graphs
 def relabel(
     graph: Graph,
     input_labels: Mapping[int, int] | Symbols | None = None,
@@ -62,13 +66,9 @@ def relabel(
     >>> relabel(graph, Symbols("cba"), Symbols("cba")).input_labels
     array([2, 1, 2], dtype=int32)
     """
-    old = graph.structure
-    read, input_symbols = _renamed(old.input_labels, graph.input_symbols, input_labels, "input")
-    written, output_symbols = _renamed(old.output_labels, graph.output_symbols, output_labels, "output")
-    if np.array_equal(read, written):
-        written = read
-    structure = Structure.of_valid(old.source, old.destination, read, written, old.states)
-    return _relabelled(graph, structure, input_symbols, output_symbols)
+    read, input_symbols = _renamed(graph.input_labels, graph.input_symbols, input_labels, "input")
+    written, output_symbols = _renamed(graph.output_labels, graph.output_symbols, output_labels, "output")
+    return relabelled(graph, read, written, (input_symbols, output_symbols))
 
 
 def _renamed(
@@ -91,16 +91,24 @@ def _renamed(
     return np.array(changed, np.int32)[places], symbols
 
 
-def _relabelled(
-    graph: Graph, structure: Structure, input_symbols: Symbols | None, output_symbols: Symbols | None
+def relabelled(
+    graph: Graph,
+    inputs: NDArray[np.int32],
+    outputs: NDArray[np.int32],
+    symbols: tuple[Symbols | None, Symbols | None],
+    energies: Tensor | None = None,
 ) -> Graph:
+    """The graph with other labels, valid ones, and their symbols; and other energies where given."""
+    old = graph.structure
+    if inputs is not outputs and np.array_equal(inputs, outputs):
+        outputs = inputs
     return Graph(
-        structure,
-        graph.energies,
+        Structure.of_valid(old.source, old.destination, inputs, outputs, old.states),
+        graph.energies if energies is None else energies,
         graph.initial,
         graph.final,
         attributes=graph.attributes,
-        input_symbols=input_symbols,
-        output_symbols=output_symbols,
+        input_symbols=symbols[0],
+        output_symbols=symbols[1],
         arc_maps=(np.arange(graph.arcs, dtype=np.int32),),
     )

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -23,7 +24,8 @@ from gtn_ebm.ops.tape import free_energies
 from gtn_ebm.symbols import EPSILON
 
 
-def minimize(graph: Graph, beta: float = 1.0, delta: float = 1e-6) -> Graph:
+@takes_graphs
+def minimize(graph: Graph, beta: float = 1.0, *, delta: float = 1e-6) -> Graph:
     """The smallest deterministic graph with the same strings at the same energies.
 
     Labels (of a transducer) and energies are pushed to the initial state; then states are merged whose arcs

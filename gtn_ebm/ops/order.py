@@ -6,11 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.ops.arc_maps import restricted
 
 
+@takes_graphs
 def arc_sort(graph: Graph, side: Literal["input", "output"]) -> Graph:
     """The graph with its arcs ordered by the state they leave and then by input or output label, epsilon
     first. Stable.
@@ -26,6 +28,7 @@ def arc_sort(graph: Graph, side: Literal["input", "output"]) -> Graph:
     return restricted(graph, index.arcs.view(np.int32), np.arange(graph.states, dtype=np.int32))
 
 
+@takes_graphs
 def topological_sort(graph: Graph) -> Graph:
     """The graph with states renumbered so that every arc leads to a greater one, and arcs ordered by source.
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import properties as kernels
-from gtn_ebm.kernels.components import components
 from gtn_ebm.kernels.structure import is_sorted_within, reachable
 from gtn_ebm.ops.arc_maps import restricted
 from gtn_ebm.ops.composition import intersect
@@ -20,6 +20,7 @@ from gtn_ebm.ops.encoding import distinct
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def properties(graph: Graph) -> Properties:
     """The graph's properties, each worked out when first asked for.
 
@@ -189,9 +190,10 @@ class Properties:
     @cached_property
     def _on_cycle(self) -> NDArray[np.bool_]:
         """Of the arcs present, those within a strongly connected component."""
-        order, starts = components(*self._structure.outgoing)
+        order, starts = self._structure.components
+        sizes = starts[1:] - starts[:-1]
         component = np.empty(self.graph.states, np.int64)
-        component[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts.astype(np.int64)))
+        component[order] = np.repeat(np.arange(len(starts) - 1), sizes)
         return np.asarray(component[self._structure.source] == component[self._structure.destination])
 
     def _is_sorted(self, labels: NDArray[np.int32]) -> bool:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.distance import SLACK, Direction, usable
-from gtn_ebm.errors import CycleError, GraphError
-from gtn_ebm.graph import Graph, Structure, as_array
-from gtn_ebm.kernels import components, distance
+from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.distance import Tree, least_tree
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.kernels import paths as kernels
 from gtn_ebm.ops.connection import connect
 
@@ -21,7 +20,8 @@ ROUNDING = 1e-12
 """How much of the largest energy of a path two sums of the same energies may differ by."""
 
 
-def prune(graph: Graph, threshold: float | None = None, max_states: int | None = None) -> Graph:
+@takes_graphs
+def prune(graph: Graph, threshold: float | None = None, keep_states: int | None = None) -> Graph:
     """The graph of the arcs and states on paths whose energy is at most ``threshold`` more than the least.
 
     With least energies d(u) from the initial states to u and d'(v) from v to the end, an arc from u to v of
@@ -32,7 +32,7 @@ def prune(graph: Graph, threshold: float | None = None, max_states: int | None =
     Args:
         graph: any graph without a cycle of negative energy on its paths.
         threshold: ≥ 0; no limit where omitted.
-        max_states: keeps at most so many states: those of the best path, and then of the best path that goes
+        keep_states: keeps at most so many states: those of the best path, and then of the best path that goes
             through another state, for as long as all the states of it are few enough. No limit where omitted.
 
     Returns:
@@ -43,7 +43,7 @@ def prune(graph: Graph, threshold: float | None = None, max_states: int | None =
         CycleError: a cycle of negative energy lies on a path; the message names a state on it.
         GraphError: a negative limit, or an energy that is NaN or −inf.
 
-    Costs two shortest distances at β = ∞; with ``max_states`` also O(S log S).
+    Costs two shortest distances at β = ∞; with ``keep_states`` also O(S log S).
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 1, 2]), torch.tensor([0.0, 1.0, 3.0]))
@@ -52,18 +52,19 @@ def prune(graph: Graph, threshold: float | None = None, max_states: int | None =
     """
     if threshold is not None and not threshold >= 0.0:
         raise GraphError(f"the threshold must not be negative, but is {threshold}")
-    if max_states is not None and max_states < 0:
-        raise GraphError(f"a graph cannot have {max_states} states")
+    if keep_states is not None and keep_states < 0:
+        raise GraphError(f"a graph cannot have {keep_states} states")
     bare = live(graph).to("cpu", torch.float64)
     energies, initial, final = (as_array(part) for part in (bare.energies, bare.initial, bare.final))
-    before, after = least_tree(bare, "from"), least_tree(bare, "to")
+    before = least_tree(bare.structure, "from", bare.energies, bare.initial)
+    after = least_tree(bare.structure, "to", bare.energies, bare.final)
     through = before.energy + after.energy
     limit = _limit(through, before, after, math.inf if threshold is None else threshold)
     states = through <= limit
-    if max_states is not None:
+    if keep_states is not None:
         states = kernels.on_best_paths(
             np.argsort(through, kind="stable")[: states.sum()],
-            graph.source, graph.destination, before.arc, after.arc, max_states,
+            graph.source, graph.destination, before.arc, after.arc, keep_states,
         )  # fmt: skip
     source, destination = graph.source, graph.destination
     arcs = before.energy[source] + energies + after.energy[destination] <= limit
@@ -97,54 +98,3 @@ def live(graph: Graph) -> Graph:
     kept = np.zeros(graph.arcs, np.bool_)
     kept[connect(bare).arc_maps[0]] = True
     return bare.with_energies(_only(bare.energies, kept))
-
-
-class Tree(NamedTuple):
-    """Least paths of each state.
-
-    Attributes:
-        energy: the least energy of a path between the ends of the graph and the state, [S] float64.
-        arc: the arc of this path at the state, −1 where it has none, [S].
-    """
-
-    energy: NDArray[np.float64]
-    arc: NDArray[np.int64]
-
-
-def least_tree(graph: Graph, direction: Direction) -> Tree:
-    """The best path "from" the initial states to each state, or from it "to" the final states, of a graph as
-    ``live`` gives it. Unlike single best arcs, the arcs of a tree never lead round a cycle of energy 0.
-
-    Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
-        GraphError: an energy that is NaN or −inf.
-    """
-    energies, initial, final = (usable(part) for part in (graph.energies, graph.initial, graph.final))
-    structure = graph.structure
-    if direction == "from":
-        offsets, onwards, arcs = *structure.outgoing, structure.out_index.arcs
-    else:
-        offsets, arcs = structure.in_index
-        onwards = structure.source.view(np.uint32)[arcs]
-    energy = (initial if direction == "from" else final).astype(np.float64)
-    order, starts = components.components(offsets, onwards)
-    place = distance.positions(order)
-    arc, state = distance.least(order, starts, place, offsets, onwards, energies[arcs], SLACK, energy)
-    entered = arc >= 0
-    arc[entered] = arcs[arc[entered]]
-    if state >= 0:
-        raise CycleError(_negative_cycle(structure, direction, energies, arc, state))
-    return Tree(energy, arc)
-
-
-def _negative_cycle(
-    structure: Structure, direction: Direction, energies: NDArray[Any], arc: NDArray[np.int64], state: int
-) -> str:
-    back = structure.source if direction == "from" else structure.destination
-    cycle = [arc[state]]
-    while back[cycle[-1]] != state:
-        cycle.append(arc[back[cycle[-1]]])
-    return (
-        f"the cycle through state {state} has a negative energy of {math.fsum(energies[cycle]):.6g}, so "
-        "that no path is the best; raise its energy, or compose with an acyclic graph first"
-    )

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
-from gtn_ebm.kernels import pushing as kernels
+from gtn_ebm.kernels import prefixes as kernels
 from gtn_ebm.ops.arc_maps import carry_attributes, gather, select
 from gtn_ebm.ops.connection import connect
 from gtn_ebm.ops.reversal import reverse
@@ -20,7 +21,8 @@ from gtn_ebm.symbols import EPSILON
 End = Literal["initial", "final"]
 
 
-def push(graph: Graph, to: End = "initial", beta: float = 1.0) -> Graph:
+@takes_graphs
+def push(graph: Graph, beta: float = 1.0, *, to: End = "initial") -> Graph:
     """The graph with the same energy on each path, moved towards the initial or the final states.
 
     With d(q) the free energy F_β of all paths from q to the end, an arc p → q gets E + d(q) − d(p), a final
@@ -30,8 +32,8 @@ def push(graph: Graph, to: End = "initial", beta: float = 1.0) -> Graph:
 
     Args:
         graph: cycles are summed in closed form.
-        to: "initial" or "final".
         beta: inverse temperature; with ``math.inf`` the least energy of what leaves a state becomes 0.
+        to: "initial" or "final".
 
     Returns:
         A graph without dead states (of which there is no d). ``arc_maps`` holds the arc each arc stems from.
@@ -64,7 +66,8 @@ def push(graph: Graph, to: End = "initial", beta: float = 1.0) -> Graph:
     )
 
 
-def push_labels(graph: Graph, to: End = "initial") -> Graph:
+@takes_graphs
+def push_labels(graph: Graph, *, to: End = "initial") -> Graph:
     """The transducer whose output labels stand as early (or as late) on every path as they can.
 
     With d(q) the longest common prefix of what all paths from q write, an arc p → q that writes b writes

@@ -7,12 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
-from gtn_ebm.ops.arc_maps import Map, carry_attributes, stack_attributes
+from gtn_ebm.ops.arc_maps import SideBySide, carry_attributes, stack_attributes
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def union(*graphs: Graph) -> Graph:
     """The paths of all the graphs, side by side. No state or arc is added, since a graph may have several
     initial states.
@@ -32,6 +34,7 @@ def union(*graphs: Graph) -> Graph:
     )
 
 
+@takes_graphs
 def concat(*graphs: Graph) -> Graph:
     """Each path is a path of the first graph, then one of the second, and so on.
 
@@ -55,6 +58,7 @@ def concat(*graphs: Graph) -> Graph:
     return _assemble(graphs, new, initial, final, states=int(offsets[-1]) + joints)
 
 
+@takes_graphs
 def closure(graph: Graph, lower: int = 0, upper: int | None = None) -> Graph:
     """Each path is several paths of the graph in a row: at least ``lower`` and at most ``upper`` of them.
 
@@ -168,13 +172,13 @@ def _check(graphs: tuple[Graph, ...]) -> None:
 def _assemble(graphs: tuple[Graph, ...], new: _NewArcs, initial: Tensor, final: Tensor, states: int) -> Graph:
     """The graphs side by side, with the new arcs behind all of theirs, and a map to the arcs of each."""
     structure = _side_by_side(graphs, new, states)
-    maps = _maps([graph.arcs for graph in graphs], structure.arcs)
+    maps = SideBySide([graph.arcs for graph in graphs], structure.arcs)
     return Graph(
         structure,
         torch.cat([*(graph.energies for graph in graphs), new.energies]),
         initial,
         final,
-        attributes=stack_attributes(graphs, maps),
+        attributes=stack_attributes(graphs, maps.stems(), structure.arcs),
         input_symbols=graphs[0].input_symbols,
         output_symbols=graphs[0].output_symbols,
         arc_maps=maps,
@@ -196,14 +200,3 @@ def _side_by_side(graphs: tuple[Graph, ...], new: _NewArcs, states: int) -> Stru
         None if acceptor else np.concatenate([*(graph.output_labels for graph in graphs), epsilons]),
         states=states,
     )
-
-
-def _maps(counts: list[int], arcs: int) -> list[Map]:
-    maps = []
-    first = 0
-    for count in counts:
-        chosen = np.full(arcs, -1, np.int32)
-        chosen[first : first + count] = np.arange(count)
-        maps.append(chosen)
-        first += count
-    return maps

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.ops.arc_maps import gather, stack_attributes
 from gtn_ebm.symbols import EPSILON
 
 
+@takes_graphs
 def replace(root: Graph, graphs: Mapping[int, Graph], *, max_states: int | None = None) -> Graph:
     """The recursive transition network of ``root``, written out: arcs that write a label of ``graphs`` call
     that graph.
@@ -195,12 +197,16 @@ class _Network:
             np.where((found.arc >= first) & (found.arc < last), found.arc - first, -1).astype(np.int32)
             for first, last in zip(self.first_arc, self.first_arc[1:], strict=False)
         ]
+        placed = [np.flatnonzero(chosen >= 0) for chosen in maps]
+        stems = [
+            (places, chosen[places].astype(np.int64)) for places, chosen in zip(placed, maps, strict=True)
+        ]
         return Graph(
             structure,
             gather(*energies) + gather(*initial) + gather(*final),
             torch.cat([root.initial, new]),
             torch.cat([root.final, new]),
-            attributes=stack_attributes(self.operands, maps),
+            attributes=stack_attributes(self.operands, stems, len(found.arc)),
             input_symbols=root.input_symbols,
             output_symbols=root.output_symbols,
             arc_maps=maps,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.graph import Graph, Structure
 
 
+@takes_graphs
 def reverse(graph: Graph) -> Graph:
     """The graph whose paths are those of ``graph`` from end to start: mirrored strings, the same energies.
 

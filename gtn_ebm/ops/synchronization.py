@@ -6,15 +6,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import synchronization as kernels
 from gtn_ebm.ops.arc_maps import Map, carry_attributes, gather, select
 from gtn_ebm.ops.connection import connect
+from gtn_ebm.ops.tables import hash_table
 
 NONE = np.int32(-1)
 
 
+@takes_graphs
 def synchronize(graph: Graph, *, max_states: int | None = None) -> Graph:
     """The transducer with input and output labels side by side for as long as a path has both left.
 
@@ -119,8 +122,8 @@ class _Room:
 
     def _fill_tables(self) -> None:
         self.table, self.queue_table = (
-            _table(self.keys, self.progress[kernels.STATES]),
-            _table(self.queue_keys, self.progress[kernels.QUEUES]),
+            hash_table(kernels.fill_table, self.keys, self.progress[kernels.STATES]),
+            hash_table(kernels.fill_table, self.queue_keys, self.progress[kernels.QUEUES]),
         )
 
     def grow(self) -> None:
@@ -146,10 +149,3 @@ class _Room:
     def found_arcs(self) -> list[NDArray[np.int32]]:
         """Source, target, labels read and written, place of the arc each stems from."""
         return [array[: self.progress[kernels.ARCS]] for array in self.arcs]
-
-
-def _table(keys: NDArray[np.int64], count: int) -> NDArray[np.int32]:
-    """A hash table of the first ``count`` keys, at most half full when all keys are there."""
-    table = np.full(1 << int(2 * len(keys) - 1).bit_length(), kernels.FREE, np.int32)
-    kernels.fill_table(keys, count, table)
-    return table

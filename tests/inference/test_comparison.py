@@ -187,7 +187,7 @@ def test_graphs_rewritten_are_equivalent_until_an_energy_changes(graph, beta, da
                 lambda g: renumbered(g, 1),
                 lambda g: remove_epsilons(g, beta),
                 lambda g: determinize(remove_epsilons(g, beta), beta),
-                lambda g: minimize(determinize(remove_epsilons(g, beta), beta), beta, 1e-6),
+                lambda g: minimize(determinize(remove_epsilons(g, beta), beta), beta, delta=1e-6),
                 lambda g: reverse(determinize(remove_epsilons(reverse(g), beta), beta)),
             ]
         )
@@ -291,7 +291,7 @@ def test_random_paths_show_differences(one, two, seed):
     for other in (renumbered(one, seed), two):
         expected = same(accepted(one, 1.0), accepted(other, 1.0))
         # So small graphs have few paths, none of them rare.
-        assert random_equivalent(one, other, 200, generator=generator) == expected
+        assert random_equivalent(one, other, count=200, generator=generator) == expected
 
 
 @OPENFST
@@ -302,15 +302,15 @@ def test_random_equivalence_is_openfsts(graph, data):
     if graph.arcs and data.draw(st.booleans()):
         other = with_other_energy(other, data.draw(st.integers(0, graph.arcs - 1)))
     theirs = pynini.randequivalent(to_openfst(graph), to_openfst(other), npath=100, seed=1)
-    assert random_equivalent(graph, other, 100, generator=torch.Generator().manual_seed(1)) == theirs
+    assert random_equivalent(graph, other, count=100, generator=torch.Generator().manual_seed(1)) == theirs
 
 
 @settings(max_examples=60, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES, most_states=3, most_arcs=5), st.integers(0, 9))
 def test_random_paths_show_no_difference_where_there_is_none(graph, seed):
     generator = torch.Generator().manual_seed(seed)
-    assert random_equivalent(graph, renumbered(graph, seed), 10, generator=generator)
-    assert random_equivalent(graph, renumbered(graph, seed), 10, math.inf, generator=generator)
+    assert random_equivalent(graph, renumbered(graph, seed), count=10, generator=generator)
+    assert random_equivalent(graph, renumbered(graph, seed), math.inf, count=10, generator=generator)
 
 
 # Bad input

@@ -106,3 +106,13 @@ def test_bad_input_is_refused():
     for beta in (0.0, 1.0):
         with pytest.raises(CycleError, match="state 0"):
             random_paths(cycle, 1, beta)
+
+
+def test_a_path_longer_than_allowed_is_refused():
+    # It goes on with probability 1 − 10⁻⁶, and so has about a million arcs.
+    loop = Graph(Structure([0], [0], [0]), torch.tensor([-math.log1p(-1e-6)], dtype=torch.float64))
+    with pytest.raises(GraphError, match="more than 1000 arcs was drawn; allow more with max_arcs"):
+        random_paths(loop, 5, generator=seeded(), max_arcs=1000)
+    assert len(random_paths(Graph.linear([0] * 7), 3, max_arcs=7)) == 3
+    with pytest.raises(GraphError, match="max_arcs"):
+        random_paths(Graph.linear([0] * 7), 3, max_arcs=6)

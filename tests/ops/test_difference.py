@@ -209,3 +209,15 @@ def test_bad_input_is_refused():
         difference(
             Graph.linear([0], input_symbols=Symbols("a")), Graph.linear([0], input_symbols=Symbols("b"))
         )
+
+
+def test_more_states_than_allowed_are_refused():
+    word, other = Graph.linear([0, 1, 2, 3]), Graph.linear([0, 1, 2, 4])
+    assert difference(word, other, max_states=10).arcs == 4
+    with pytest.raises(GraphError, match="max_states"):
+        difference(word, other, max_states=2)
+    with pytest.raises(GraphError, match="max_states"):
+        complement(word, max_states=2)
+    branches = Graph(Structure([0] * 9, range(1, 10), range(9)), final=range(1, 10))
+    with pytest.raises(GraphError, match="the difference has more than the 3 states that max_states allows"):
+        difference(branches, Graph(Structure([], [], [], states=1), final=[]), max_states=3)

@@ -68,7 +68,8 @@ def test_acceptors_equal_openfsts(graph):
     theirs = pynini.disambiguate(pynini.rmepsilon(to_openfst(connect(graph), "standard")))
     ours = to_openfst(disambiguate(graph, math.inf), "standard")
     both = [pynini.determinize(pynini.rmepsilon(fst)) for fst in (ours, theirs)]
-    assert pynini.equivalent(*both, delta=1e-2)
+    # It rounds to multiples of delta, between two of which equal weights may lie.
+    assert any(pynini.equivalent(*both, delta=delta) for delta in (1e-2, 1.3e-2))
 
 
 @settings(max_examples=200, deadline=None)

@@ -36,7 +36,7 @@ def test_keeps_what_is_on_paths_within_the_threshold(graph, threshold):
 @settings(max_examples=100, deadline=None)
 @given(graphs(acyclic=False, energies=NOT_NEGATIVE), st.integers(0, 5), st.none() | st.floats(0.0, 2.0))
 def test_keeps_so_many_states_and_the_best_path_first(graph, most, threshold):
-    best, pruned = best_path(graph), prune(graph, threshold, max_states=most)
+    best, pruned = best_path(graph), prune(graph, threshold, keep_states=most)
     assert pruned.states <= most
     assert connect(pruned).states == pruned.states
     if best is None:
@@ -92,7 +92,7 @@ def test_states_are_kept_by_whole_paths():
     structure = Structure([0, 0, 0, 1, 2, 3, 4, 5, 6], [7, 1, 4, 2, 3, 7, 5, 6, 7], list(range(9)))
     energies = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     graph = Graph(structure, energies)
-    assert [prune(graph, max_states=most).states for most in range(9)] == [0, 0, 2, 2, 2, 5, 5, 5, 8]
+    assert [prune(graph, keep_states=most).states for most in range(9)] == [0, 0, 2, 2, 2, 5, 5, 5, 8]
 
 
 def test_attributes_symbols_and_gradients_go_along():
@@ -122,7 +122,7 @@ def test_bad_input_is_refused():
     with pytest.raises(GraphError, match="threshold must not be negative"):
         prune(graph, math.nan)
     with pytest.raises(GraphError, match="-1 states"):
-        prune(graph, max_states=-1)
+        prune(graph, keep_states=-1)
     with pytest.raises(GraphError, match="energy 0 of 1 is nan"):
         prune(graph.with_energies(torch.tensor([torch.nan])), 1.0)
     with pytest.raises(CycleError, match="state 0 has a negative energy of -1"):

@@ -31,7 +31,7 @@ ENDS = st.sampled_from(["initial", "final"])
 @settings(max_examples=150, deadline=None)
 @given(graphs(), ENDS, BETAS)
 def test_each_path_keeps_its_energy(graph, to, beta):
-    pushed = push(graph, to, beta)
+    pushed = push(graph, beta, to=to)
     (stems_from,) = pushed.arc_maps
     ours = {(w.first, w.arcs, w.last): w.energy for w in walks(pushed)}
     before = {(w.first, w.arcs, w.last): w.energy for w in walks(connect(graph))}
@@ -42,7 +42,7 @@ def test_each_path_keeps_its_energy(graph, to, beta):
 @settings(max_examples=150, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS, BETAS)
 def test_what_leaves_a_state_is_a_probability(graph, to, beta):
-    pushed = push(graph, to, beta)
+    pushed = push(graph, beta, to=to)
     state, ends = (pushed.source, pushed.final) if to == "initial" else (pushed.destination, pushed.initial)
     for q in range(pushed.states):
         parts = torch.cat([pushed.energies[torch.from_numpy(state == q)], ends[q : q + 1]])
@@ -53,8 +53,8 @@ def test_what_leaves_a_state_is_a_probability(graph, to, beta):
 @settings(max_examples=50, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS, BETAS)
 def test_twice_is_once(graph, to, beta):
-    once = push(graph, to, beta)
-    twice = push(once, to, beta)
+    once = push(graph, beta, to=to)
+    twice = push(once, beta, to=to)
     for ours, theirs in zip(
         (once.energies, once.initial, once.final), (twice.energies, twice.initial, twice.final), strict=True
     ):
@@ -64,7 +64,7 @@ def test_twice_is_once(graph, to, beta):
 @settings(max_examples=100, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS, BETAS)
 def test_the_total_stands_at_the_end_pushed_to(graph, to, beta):
-    pushed, connected = push(graph, to, beta), connect(graph)
+    pushed, connected = push(graph, beta, to=to), connect(graph)
     ends = pushed.initial if to == "initial" else pushed.final
     total = shortest_distance(connected, beta) + connected.final
     for parts in (ends, total):
@@ -82,7 +82,7 @@ def test_energies_pushed_are_openfsts_arc_by_arc(graph, to, beta):
     connected = connect(graph)
     # With initial energies that are not 0, theirs has one more state, where all paths start.
     shifted = connected.with_energies(connected.energies, connected.initial + 0.125)
-    pushed = push(shifted, to, beta)
+    pushed = push(shifted, beta, to=to)
     theirs = pynini.push(
         to_openfst(shifted, "log64" if beta == 1.0 else "standard"),
         push_weights=True,
@@ -109,7 +109,7 @@ def test_gradients(graph, to):
 
     def pushed(*parts):
         moved = [torch.where(f, p, torch.inf) for f, p in zip(finite, parts, strict=True)]
-        result = push(graph.with_energies(*moved), to)
+        result = push(graph.with_energies(*moved), to=to)
         energies = torch.cat([result.energies, result.initial, result.final])
         return energies[torch.isfinite(energies.detach())]
 
@@ -130,14 +130,14 @@ def test_pushing_a_sum_that_diverges_is_refused():
 @pytest.mark.parametrize("operation", [push, push_labels])
 def test_bad_ends_are_refused(operation):
     with pytest.raises(GraphError, match="'start'"):
-        operation(Graph.linear([0]), "start")
+        operation(Graph.linear([0]), to="start")
 
 
 @pytest.mark.parametrize("operation", [push, push_labels])
 @pytest.mark.parametrize("states", [0, 2])
 def test_an_empty_language_stays_empty(operation, states):
     empty = Graph(Structure([], [], [], states=states), initial=[], final=[])
-    assert [operation(empty, to).states for to in ("initial", "final")] == [0, 0]
+    assert [operation(empty, to=to).states for to in ("initial", "final")] == [0, 0]
 
 
 @pytest.mark.parametrize("operation", [push, push_labels])
@@ -149,7 +149,7 @@ def test_attributes_and_symbols_are_kept(operation):
         input_symbols=Symbols("abc"),
         output_symbols=Symbols("wxyz"),
     )
-    result = operation(graph, "final")
+    result = operation(graph, to="final")
     assert result.attributes["frame"][:3] == [7, 8, 9]
     assert (result.input_symbols, result.output_symbols) == (graph.input_symbols, graph.output_symbols)
 
@@ -157,7 +157,7 @@ def test_attributes_and_symbols_are_kept(operation):
 @settings(max_examples=200, deadline=None)
 @given(graphs(), ENDS)
 def test_labels_pushed_keep_each_path(graph, to):
-    pushed = push_labels(graph, to)
+    pushed = push_labels(graph, to=to)
     assert same_language(language(walks(pushed)), language(walks(graph)))
     (stems_from,) = pushed.arc_maps
     assert sorted(stems_from[stems_from >= 0].tolist()) == connect(graph).arc_maps[0].tolist()
@@ -191,7 +191,7 @@ def test_what_all_paths_from_a_state_write_is_written_before(graph):
 @settings(max_examples=200, deadline=None)
 @given(graphs(energies=FINITE_ENERGIES))
 def test_what_all_paths_to_a_state_write_is_written_after(graph):
-    connected, pushed = connect(graph), push_labels(graph, "final")
+    connected, pushed = connect(graph), push_labels(graph, to="final")
     reaches = all_pairs_distance(connected, math.inf).isfinite()
     for state in range(connected.states):
         if not (reaches[:, state] & connected.final.isfinite()).any():
@@ -203,7 +203,7 @@ def test_what_all_paths_to_a_state_write_is_written_after(graph):
 @settings(max_examples=250, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS)
 def test_labels_pushed_are_openfsts(graph, to):
-    pushed = push_labels(graph, to)
+    pushed = push_labels(graph, to=to)
     np.testing.assert_allclose(short_strings(pushed), short_strings(graph), atol=1e-9)
     # Tropical, since with log arcs OpenFst sums cycles of weight 1 on the way and does not come back.
     theirs = pynini.push(to_openfst(connect(graph), "standard"), push_labels=True, reweight_type=f"to_{to}")

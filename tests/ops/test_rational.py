@@ -196,3 +196,18 @@ def test_bad_input_is_refused():
             operation(graph, graph.to(torch.float64))
         with pytest.raises(GraphError, match="symbol tables"):
             operation(graph.with_symbols(Symbols("a")), graph.with_symbols(Symbols("b")))
+
+
+def test_many_graphs_take_no_more_memory_than_the_result():
+    words = [Graph.linear([k, k + 1]).with_attributes(word=torch.full((2,), k)) for k in range(2_000)]
+    for operation in (union, concat):
+        result = operation(*words)
+        maps = result.arc_maps
+        assert len(maps) == len(words)
+        for k in (0, 1_234, -1):
+            (places,) = np.nonzero(maps[k] >= 0)
+            assert maps[k][places].tolist() == [0, 1]
+            assert result.input_labels[places].tolist() == words[k].input_labels.tolist()
+            assert result.attributes["word"][places].tolist() == words[k].attributes["word"].tolist()
+        with pytest.raises(IndexError):
+            maps[2_000]

@@ -1,0 +1,106 @@
+"""Whatever is no graph is refused by name, by every public operation that takes graphs."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import gtn_ebm
+from gtn_ebm import (
+    Graph,
+    GraphError,
+    Path,
+    best_path,
+    compose,
+    draw,
+    free_energy,
+    io,
+    replace,
+    semiring,
+    union,
+)
+
+GRAPH = Graph.linear([0, 1])
+SEMIRINGS = {
+    "tropical": semiring.tropical, "counting": semiring.counting, "string": semiring.string,
+    "gallic": semiring.gallic(),
+}  # fmt: skip
+
+
+def _operations() -> Iterator[tuple[str, Callable[..., Any]]]:
+    modules: list[ModuleType] = [gtn_ebm, gtn_ebm.ops, gtn_ebm.inference, io]
+    functions = {name: getattr(module, name) for module in modules for name in module.__all__}
+    functions |= {f"draw.{name}": getattr(draw, name) for name in ("dot", "svg", "save")}
+    for name, function in functions.items():
+        if inspect.isfunction(function):
+            yield name, function
+    for name, one in SEMIRINGS.items():
+        yield f"{name}.total", one.total
+        yield f"{name}.shortest_distance", one.shortest_distance
+
+
+CASES = [
+    pytest.param(operation, parameter, id=f"{name}-{parameter.name}")
+    for name, operation in _operations()
+    for parameter in inspect.signature(operation).parameters.values()
+    if "Graph" in str(parameter.annotation)
+]
+BAD = {
+    "None": None,
+    "number": 3,
+    "text": "graph",
+    "list": [GRAPH, None],
+    "array": torch.zeros(2),
+    "Path": best_path(GRAPH),
+}
+
+
+def _call(operation: Callable[..., Any], wrong: inspect.Parameter, value: object) -> Any:
+    """The operation with this value for a parameter, and graphs or nothing for the others."""
+    if wrong.kind is wrong.VAR_POSITIONAL:
+        return operation(GRAPH, value)
+    parameters = inspect.signature(operation).parameters.values()
+    needed = {p.name: GRAPH for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    return operation(**{**needed, wrong.name: value})
+
+
+def test_all_rooms_are_looked_at() -> None:
+    assert len(CASES) > 60
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize(("operation", "parameter"), CASES)
+def test_what_is_no_graph_is_refused(
+    operation: Callable[..., Any], parameter: inspect.Parameter, kind: str
+) -> None:
+    with pytest.raises(GraphError, match=rf"{operation.__name__}: {parameter.name}.* must be a .*, not "):
+        _call(operation, parameter, BAD[kind])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: free_energy(None), "free_energy: graphs must be a Graph or a list of them, not None"),
+        (lambda: free_energy([GRAPH, 7]), "free_energy: graphs[1] must be a Graph, not 7"),
+        (lambda: union([GRAPH]), "union: graphs[0] must be a Graph, not a list"),
+        (lambda: compose(GRAPH, second=[GRAPH, "a"]), "compose: second[1] must be a Graph, not 'a'"),
+        (
+            lambda: replace(GRAPH, [GRAPH]),
+            "graphs must be a mapping from labels to Graphs, not a list",
+        ),
+        (lambda: replace(GRAPH, {4: None}), "replace: graphs[4] must be a Graph, not None"),
+        (lambda: Graph([0, 1]), "structure must be a Structure, not a list"),
+    ],
+)
+def test_the_message_says_which(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        call()
+    assert str(caught.value).endswith(message)
+
+
+def test_graphs_in_any_sequence_are_taken() -> None:
+    assert free_energy((GRAPH, GRAPH)).shape == free_energy([GRAPH, GRAPH]).shape == (2,)
+    assert isinstance(best_path((GRAPH,))[0], Path)
