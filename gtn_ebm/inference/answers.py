@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta, shortest_distance, walk
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -57,6 +58,7 @@ class Answer(NamedTuple):
     energy: Tensor
 
 
+@takes_graphs
 def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float = 1.0) -> Tensor:
     """F_β over the paths that write each of these strings: latent paths summed, or minimised at β = ∞.
 
@@ -88,6 +90,7 @@ def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float 
     return free_energy(compose(written, selectors), beta)
 
 
+@takes_graphs
 def best_answers(
     graph: Graph, count: int, beta: float = 1.0, *, max_prefixes: int = MOST_PREFIXES
 ) -> list[Answer]:
@@ -158,6 +161,7 @@ def _best_strings(graph: Graph, count: int, most: int) -> list[list[int]]:
     return [labels[begin:end].tolist() for begin, end in pairwise(begins)]
 
 
+@takes_graphs
 def random_answers(
     graph: Graph, count: int, beta: float = 1.0, generator: torch.Generator | None = None
 ) -> list[Answer]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.expectation import (
@@ -25,6 +26,7 @@ from gtn_ebm.ops.properties import properties
 from gtn_ebm.ops.scaling import scale
 
 
+@takes_graphs
 def entropy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """−Σ p log p over the paths, p(path) ∝ exp(−β E(path)), in nats: β (⟨E⟩ − F_β).
 
@@ -57,6 +59,7 @@ def entropy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     return (beta * (mean_energies(found, exact) - free)).to(graphs[0].dtype)
 
 
+@takes_graphs
 def cross_entropy(
     graphs: Graph | Sequence[Graph], others: Graph | Sequence[Graph], beta: float = 1.0
 ) -> Tensor:
@@ -82,6 +85,7 @@ def cross_entropy(
     return _apart(graphs, others, beta, own=False)
 
 
+@takes_graphs
 def kl_divergence(
     graphs: Graph | Sequence[Graph], others: Graph | Sequence[Graph], beta: float = 1.0
 ) -> Tensor:
@@ -130,6 +134,7 @@ def _same_structure(graph: Graph, other: Graph) -> bool:
     )
 
 
+@takes_graphs
 def string_cross_entropy(first: Graph, second: Graph, beta: float = 1.0) -> Tensor:
     """−Σ p(y) log q(y) over strings y, in nats, of two acceptors of any structure.
 
@@ -159,6 +164,7 @@ def string_cross_entropy(first: Graph, second: Graph, beta: float = 1.0) -> Tens
     return (beta * (mean - free)).to(first.dtype)
 
 
+@takes_graphs
 def string_kl_divergence(first: Graph, second: Graph, beta: float = 1.0) -> Tensor:
     """Σ p(y) log(p(y) / q(y)) over strings y, in nats, ≥ 0. As ``string_cross_entropy`` otherwise.
 
@@ -198,6 +204,7 @@ def _unambiguous(graph: Graph, beta: float) -> Graph:
     return silent
 
 
+@takes_graphs
 def free_energy_slope(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """dF_β/dβ = (⟨E⟩ − F_β) / β: the entropy over β², ≥ 0. Args and errors as of ``entropy``.
 
@@ -208,6 +215,7 @@ def free_energy_slope(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Ten
     return entropy(graphs, beta) / beta**2
 
 
+@takes_graphs
 def heat_capacity(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """β² Var(E) = −β² d⟨E⟩/dβ = −β dH/dβ, in nats: what changes most at the β where answers are decided.
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph
@@ -63,6 +64,7 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
     return costs.mean() + (score - score.detach()).to(costs)
 
 
+@takes_graphs
 def straight_through(graph: Graph, paths: Sequence[Path], beta: float = 1.0) -> Tensor:
     """How often each path uses each arc, [N, A], with the gradient of the posteriors.
 
@@ -96,6 +98,7 @@ def straight_through(graph: Graph, paths: Sequence[Path], beta: float = 1.0) -> 
     return uses.to(probable.device) + (probable - probable.detach())
 
 
+@takes_graphs
 def relaxed_paths(
     graph: Graph,
     count: int,

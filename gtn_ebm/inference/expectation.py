@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
@@ -67,6 +68,7 @@ def mean_of(uses: Tensor, values: Tensor) -> Tensor:
 def expectation(graphs: Graph, values: str | Tensor, beta: float = 1.0) -> Tensor: ...
 @overload
 def expectation(graphs: Sequence[Graph], values: str | Sequence[Tensor], beta: float = 1.0) -> Tensor: ...
+@takes_graphs
 def expectation(
     graphs: Graph | Sequence[Graph], values: str | Tensor | Sequence[Tensor], beta: float = 1.0
 ) -> Tensor:
@@ -149,6 +151,7 @@ def _numbers(attribute: Tensor | list[object], named: str) -> Tensor:
         raise GraphError(f"{named} must hold a number for each arc: {error}") from error
 
 
+@takes_graphs
 def expected_labels(
     graph: Graph, beta: float = 1.0, *, side: Literal["input", "output"] = "output", count: int | None = None
 ) -> Tensor:
@@ -190,6 +193,7 @@ def mean_energies(found: Iterable[Posteriors], graphs: Iterable[Graph]) -> Tenso
     )
 
 
+@takes_graphs
 def expected_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """⟨E⟩, the mean of E(path) under p(path) ∝ exp(−β E(path)), initial and final energies included.
 
@@ -208,6 +212,7 @@ def expected_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tenso
     return mean_energies(found, exact).to(graphs[0].dtype)
 
 
+@takes_graphs
 def energy_variance(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """⟨E²⟩ − ⟨E⟩² under p(path) ∝ exp(−β E(path)): −d⟨E⟩/dβ.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
@@ -16,6 +17,7 @@ from gtn_ebm.ops.composition import compose
 from gtn_ebm.ops.scaling import scale
 
 
+@takes_graphs
 def expected_cost(
     graphs: Graph | Sequence[Graph], costs: Graph | Sequence[Graph], beta: float = 1.0
 ) -> Tensor:

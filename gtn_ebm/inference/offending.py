@@ -11,6 +11,7 @@ from typing import overload
 
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.free_energy import free_energy
@@ -23,6 +24,7 @@ from gtn_ebm.ops.difference import complement, written_labels
 def most_offending(graphs: Graph, desired: Graph) -> Path | None: ...
 @overload
 def most_offending(graphs: Sequence[Graph], desired: Sequence[Graph]) -> list[Path | None]: ...
+@takes_graphs
 def most_offending(
     graphs: Graph | Sequence[Graph], desired: Graph | Sequence[Graph]
 ) -> Path | list[Path | None] | None:
@@ -61,6 +63,7 @@ def most_offending(
     ]
 
 
+@takes_graphs
 def incorrect_free_energy(
     graphs: Graph | Sequence[Graph], desired: Graph | Sequence[Graph], beta: float = 1.0
 ) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.answers import MOST_PREFIXES, bare, best_answers, selector
@@ -36,6 +37,7 @@ class Decision(NamedTuple):
     covered: Tensor
 
 
+@takes_graphs
 def expected_edit_distance(
     graph: Graph,
     answer: Sequence[int],
@@ -79,6 +81,7 @@ def expected_edit_distance(
     return risk
 
 
+@takes_graphs
 def minimum_risk_answer(
     graph: Graph, count: int, beta: float = 1.0, *, max_prefixes: int = MOST_PREFIXES
 ) -> Decision:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import Direction, shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -29,6 +30,7 @@ Costs = NDArray[np.float64]
 MOST_STATES = 100_000
 
 
+@takes_graphs
 def hamming_distance(
     desired: Graph, labels: Iterable[int], *, at_most: int | None = None, max_states: int = MOST_STATES
 ) -> Graph:
@@ -54,6 +56,7 @@ def hamming_distance(
     return _distances(desired, labels, edits, False, at_most, max_states)
 
 
+@takes_graphs
 def edit_distance(
     desired: Graph, labels: Iterable[int], *, at_most: int | None = None, max_states: int = MOST_STATES
 ) -> Graph:
@@ -96,6 +99,7 @@ def edit_distance(
     return _distances(desired, labels, edits, True, at_most, max_states)
 
 
+@takes_graphs
 def cost_augmented(graph: Graph, cost: Graph, margin: float = 1.0) -> Graph:
     """The graph whose paths have the energy E − margin · cost of what they write: the margin as a transducer.
 

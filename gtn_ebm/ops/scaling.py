@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.graph import Graph
 
 
+@takes_graphs
 def scale(graph: Graph, factor: float | Tensor) -> Graph:
     """The graph whose paths have ``factor`` times the energy. What is +inf, and so on no path, stays so.
 
