@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "semiring": {"graph", "distance", "kernels"},
     "ops": {"graph", "distance", "semiring", "kernels"},
     "inference": {"graph", "distance", "semiring", "ops", "kernels"},
-    "dense": {"graph", "distance", "inference", "kernels"},
+    "dense": {"graph", "distance", "ops", "inference", "kernels"},
     "losses": {"graph", "inference", "dense"},
     "transformers": BELOW_TRANSFORMERS,
     "warmup": BELOW_TRANSFORMERS,

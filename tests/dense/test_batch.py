@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure
+from gtn_ebm.dense.batch import frame_arcs, prepare
+from tests.enumeration import graphs
+
+EMISSIONS = torch.zeros(2, 5, 4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(graphs())
+def test_every_arc_is_there_once_under_the_state_it_enters(graph):
+    arcs, structure = frame_arcs(graph.structure), graph.structure
+    assert sorted([*arcs.arc.tolist(), *arcs.epsilon_arc.tolist()]) == list(range(graph.arcs))
+    entered = np.repeat(np.arange(graph.states), np.diff(arcs.offsets.astype(int)))
+    np.testing.assert_array_equal(entered, structure.destination[arcs.arc])
+    np.testing.assert_array_equal(arcs.source, structure.source[arcs.arc])
+    np.testing.assert_array_equal(arcs.label, structure.input_labels[arcs.arc])
+    np.testing.assert_array_equal(arcs.classes[arcs.column], arcs.label)
+    np.testing.assert_array_equal(arcs.epsilon_source, structure.source[arcs.epsilon_arc])
+    np.testing.assert_array_equal(arcs.epsilon_destination, structure.destination[arcs.epsilon_arc])
+    assert (structure.input_labels[arcs.epsilon_arc] == EPSILON).all()
+    left = set()
+    for source, destination in zip(arcs.epsilon_source, arcs.epsilon_destination, strict=True):
+        left.add(source)
+        assert destination not in left
+
+
+@settings(max_examples=300, deadline=None)
+@given(graphs(acyclic=False, most_states=4))
+def test_a_chain_holds_the_same_arcs(graph):
+    try:
+        chain = frame_arcs(graph.structure).chain
+    except CycleError:
+        return
+    steps = graph.destination - graph.source
+    pairs = set(zip(graph.source.tolist(), graph.destination.tolist(), strict=True))
+    labels = set(zip(graph.destination.tolist(), graph.input_labels.tolist(), strict=True))
+    left_to_right = ((steps >= 0) & (steps <= 2)).all() and (graph.input_labels != EPSILON).all()
+    plain = len(pairs) == graph.arcs and len({state for state, _ in labels}) == len(labels)
+    assert (chain is not None) == (left_to_right and plain)
+    if chain is not None:
+        step, state = np.nonzero(chain.arcs >= 0)
+        arcs = chain.arcs[step, state]
+        assert sorted(arcs.tolist()) == list(range(graph.arcs))
+        np.testing.assert_array_equal(graph.destination[arcs], state)
+        np.testing.assert_array_equal(graph.source[arcs], state - step)
+        classes = frame_arcs(graph.structure).classes
+        np.testing.assert_array_equal(classes[chain.column[state]], graph.input_labels[arcs])
+
+
+def test_the_form_is_made_once_for_a_structure():
+    graph = Graph.linear([0, 1, 2])
+    batch = prepare(EMISSIONS, None, graph)
+    assert batch.arcs[0] is batch.arcs[1] is prepare(EMISSIONS, None, [graph] * 2).arcs[0]
+    assert batch.arcs[0] is frame_arcs(graph.with_energies(torch.ones(3)).structure)
+
+
+@pytest.mark.parametrize("lengths", [[5, 0], torch.tensor([5, 0]), np.array([5, 0], np.int32), (5, 0)])
+def test_lengths(lengths):
+    assert prepare(EMISSIONS, lengths, Graph.linear([0])).lengths == [5, 0]
+    assert prepare(EMISSIONS, None, Graph.linear([0])).lengths == [5, 5]
+
+
+def test_no_items():
+    assert prepare(torch.zeros(0, 5, 4), [], []).lengths == []
+    assert prepare(torch.zeros(0, 5, 4), None, Graph.linear([0])).graphs == []
+
+
+@pytest.mark.parametrize(
+    ("emissions", "lengths", "graphs", "message"),
+    [
+        (
+            EMISSIONS[0],
+            None,
+            Graph.linear([0]),
+            r"\[batch, frames, classes\], not torch.float32 of shape \[5",
+        ),
+        (EMISSIONS.long(), None, Graph.linear([0]), "not torch.int64"),
+        (EMISSIONS.numpy(), None, Graph.linear([0]), "must be a tensor, not ndarray"),
+        (EMISSIONS, [1, 2, 3], Graph.linear([0]), "lengths must be 2 integers"),
+        (EMISSIONS, [1.0, 2.0], Graph.linear([0]), "lengths must be 2 integers, not float64"),
+        (EMISSIONS, [5, 6], Graph.linear([0]), "item 1 has length 6, but there are 5 frames"),
+        (EMISSIONS, [-1, 5], Graph.linear([0]), "item 0 has length -1"),
+        (EMISSIONS, None, [Graph.linear([0])], "1 graphs for 2 items"),
+        (
+            EMISSIONS,
+            None,
+            [Graph.linear([3]), Graph.linear([0, 4])],
+            "item 1: arc 1 of its graph has label 4",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(emissions, lengths, graphs, message):
+    with pytest.raises(GraphError, match=message):
+        prepare(emissions, lengths, graphs)
+
+
+def round_an_epsilon_cycle(energy: float) -> Graph:
+    structure = Structure([0, 1, 2, 2], [1, 2, 1, 3], [0, EPSILON, EPSILON, 1])
+    return Graph(structure, torch.tensor([0.0, energy, energy, 0.0], dtype=torch.float64))
+
+
+def test_epsilon_cycles_are_removed_with_their_gradient():
+    graph = round_an_epsilon_cycle(1.0)
+    graph.energies.requires_grad_()
+    (prepared, _), (arcs, _) = (prepare(EMISSIONS, None, graph)[k] for k in (2, 3))
+    assert len(arcs.epsilon_arc) == 0
+    assert prepared.arc_maps[0].tolist() == [0, 3]
+    assert float(prepared.energies[1].detach()) == pytest.approx(1.0 + math.log(1 - math.exp(-2.0)))
+    prepared.energies.sum().backward()
+    assert graph.energies.grad[1] > 1.0
+
+
+def test_an_epsilon_cycle_that_diverges_names_a_state():
+    with pytest.raises(CycleError, match=r"state [12]"):
+        prepare(EMISSIONS, None, round_an_epsilon_cycle(0.0))
+    assert prepare(EMISSIONS, None, round_an_epsilon_cycle(0.0), math.inf).graphs[0].arcs == 2
