@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.inference import free_energy
@@ -65,16 +66,11 @@ def transducer_loss(
     tensor(2.6027)
     """
     batch = _check(logits, targets, logit_lengths, target_lengths, blank)
-    if reduction not in ("none", "sum", "mean"):
-        raise GraphError(f"reduction is {reduction!r}; it must be 'none', 'sum' or 'mean'")
+    check_reduction(reduction)
     bound = clamp if clamp > 0 else math.inf
     differentiable = torch.is_grad_enabled() and logits.requires_grad
     losses: Tensor = _Losses.apply(batch, fused_log_softmax, bound, differentiable, logits)
-    if zero_infinity:
-        losses = losses.masked_fill(losses.isinf(), 0.0)
-    if reduction == "none":
-        return losses
-    return losses.sum() if reduction == "sum" else losses.mean()
+    return reduced(losses, reduction, zero_infinity)
 
 
 class TransducerLoss(torch.nn.Module):
