@@ -1,33 +1,30 @@
 """Emissions × graph, frame by frame, without composing them."""
 
+from gtn_ebm.dense import topologies
+from gtn_ebm.dense.criteria import ASGLoss, LFMMILoss, MWERLoss, NLLLoss, STCLoss, desired_and_all
+from gtn_ebm.dense.ctc import CTCLoss, ctc_loss
+from gtn_ebm.dense.emissions import star_emissions, subtract_prior
+from gtn_ebm.dense.free_energy import Posteriors, free_energy, posteriors
 from gtn_ebm.dense.ngram import ngram
-from gtn_ebm.dense.topologies import (
-    asg_topology,
-    compact_ctc_topology,
-    ctc_topology,
-    hmm_topology,
-    minimal_ctc_topology,
-    optional_silence,
-    star_emissions,
-    star_target,
-    subtract_prior,
-    uncertain_transcript,
-)
 from gtn_ebm.dense.transducer import TransducerLoss, transducer_graph, transducer_loss
 
 __all__ = [
+    "ASGLoss",
+    "CTCLoss",
+    "LFMMILoss",
+    "MWERLoss",
+    "NLLLoss",
+    "Posteriors",
+    "STCLoss",
     "TransducerLoss",
-    "asg_topology",
-    "compact_ctc_topology",
-    "ctc_topology",
-    "hmm_topology",
-    "minimal_ctc_topology",
+    "ctc_loss",
+    "desired_and_all",
+    "free_energy",
     "ngram",
-    "optional_silence",
+    "posteriors",
     "star_emissions",
-    "star_target",
     "subtract_prior",
+    "topologies",
     "transducer_graph",
     "transducer_loss",
-    "uncertain_transcript",
 ]

@@ -28,10 +28,10 @@ def ngram(
 
     States are the histories seen. The probability of label w after history h is counted, and some of it left
     for shorter histories: (c(h w) − d) / c(h) is the arc's, and an epsilon leads on to h without its first
-    label with what is left, d · (number of different w seen after h) / c(h). What is said of a label holds for
-    the end of a sequence. So the probabilities out of each state add up to 1, and those of all paths, too: a
-    sum over paths, as of a denominator, counts nothing twice, which it would if epsilons stood for "no other
-    arc", as in back-off models read by a decoder.
+    label with what is left, d · (number of different w seen after h) / c(h). What is said of a label holds
+    for the end of a sequence. So the probabilities out of each state add up to 1, and those of all paths,
+    too: a sum over paths, as of a denominator, counts nothing twice, which it would if epsilons stood for "no
+    other arc", as in back-off models read by a decoder.
 
     With d = 0 there are no epsilons: a full n-gram of maximum likelihood, which accepts what consists of
     n-grams that were seen.

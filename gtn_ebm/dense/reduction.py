@@ -17,7 +17,7 @@ def check_reduction(reduction: str) -> None:
 
 
 def reduced(losses: Tensor, reduction: str, zero_infinity: bool = False) -> Tensor:
-    """The losses [B] as they are ("none"), or their "sum" or "mean"; with infinite ones put to 0 on demand."""
+    """The losses [B] as they are ("none"), or their "sum" or "mean"; infinite ones as 0 on demand."""
     if zero_infinity:
         losses = losses.masked_fill(losses == torch.inf, 0.0)
     if reduction == "none":

@@ -1,25 +1,24 @@
 """Topologies: which sequences of frame classes spell which labels, as graphs.
 
-Three kinds, that fit together:
+Three kinds, which fit together:
 
-- **Token topologies** (``..._topology``) read the classes of frames and write labels, any number of them. Composed
-  with a graph over labels (a transcript, a lexicon ∘ grammar, an n-gram) they give a graph over frames, which
-  ``dense`` takes as it is: ``compose(ctc_topology(28), Graph.linear(target))``.
+- **Token topologies**, such as ``correct_ctc``, read the classes of frames and write labels, any number of
+  them. Composed with a graph over labels (a transcript, a lexicon ∘ grammar, an n-gram) they give a graph
+  over frames, which ``dense`` takes as it is: ``compose(correct_ctc(28), Graph.linear(target))``.
 - **Transcripts** say which labels may be written: ``Graph.linear(target)`` exactly these; the functions here
   also allow silence, or that the transcript is not what was said.
-- **Target graphs** (``ctc``, ``star_target``) are the two composed, for one target, written down at once.
+- **Target graphs**, ``ctc`` and ``stc``, are the two composed, for one target, written down at once.
 
-A label is the class that stands for it, but in ``hmm_topology``. Energies are 0 unless said otherwise.
+A label is the class that stands for it, but in ``hmm``. Energies are 0 unless said otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
@@ -27,7 +26,56 @@ from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.symbols import EPSILON
 
 
-def ctc_topology(classes: int, blank: int = 0) -> Graph:
+def ctc(target: ArrayLike, blank: int = 0, *, keep_repeats_apart: bool = True) -> Graph:
+    """The alignments of a target by the rules of connectionist temporal classification.
+
+    Every label is read for one frame or more, with any number of blanks before, between and after. A path
+    reads a class for each frame, and writes each label of the target where it begins to read it.
+
+    Args:
+        target: labels, [L] integers ≥ 0.
+        blank: the class of no label.
+        keep_repeats_apart: whether there must be a blank between two equal labels. Without it the same frames
+            can stand for one label or for two, and a sum counts each way to divide them.
+
+    Returns:
+        A graph of 2 L + 1 states, blank, label, blank, …, blank, all energies 0; it begins in the first state
+        and ends in one of the last two. It is a ``dense.batch.Chain``.
+
+    Raises:
+        GraphError: the target is not a row of labels ≥ 0, or the blank is below 0.
+
+    Source: Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification" (2006),
+    section 4.1.
+
+    >>> ctc([3, 3])
+    Graph(5 states, 9 arcs, transducer)
+    >>> ctc([3, 3], keep_repeats_apart=False)
+    Graph(5 states, 10 arcs, transducer)
+    """
+    labels = _labels(target)
+    if blank < 0:
+        raise GraphError(f"the blank must be a class ≥ 0, not {blank}")
+    states = 2 * len(labels) + 1
+    read, written = np.full(states, blank), np.full(states, EPSILON)
+    read[1::2] = written[1::2] = labels
+    state = np.arange(states)
+    # Into a label directly from the label before, unless it is the same.
+    skips = state[3::2]
+    if keep_repeats_apart:
+        skips = skips[labels[1:] != labels[:-1]]
+    destination = np.concatenate([state, state[1:], skips])
+    source = np.concatenate([state, state[:-1], skips - 2])
+    order = np.lexsort((destination, source))
+    source, destination = source[order], destination[order]
+    stays = source == destination
+    structure = Structure(
+        source, destination, read[destination], np.where(stays, EPSILON, written[destination]), states
+    )
+    return Graph(structure, initial=[0], final=range(max(states - 2, 0), states))
+
+
+def correct_ctc(classes: int, blank: int = 0) -> Graph:
     """Connectionist temporal classification: a label takes one frame or more, blanks may stand between.
 
     Reading a class writes its label, unless it is the blank or was the class of the frame before. So between
@@ -44,31 +92,31 @@ def ctc_topology(classes: int, blank: int = 0) -> Graph:
     Source: Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification" (ICML 2006).
 
     >>> from gtn_ebm import compose
-    >>> compose(ctc_topology(3), Graph.linear([1, 1]))  # blank? 1+ blank+ 1+ blank?
+    >>> compose(correct_ctc(3), Graph.linear([1, 1]))  # blank? 1+ blank+ 1+ blank?
     Graph(5 states, 9 arcs, transducer)
     """
-    _check_class(blank, classes, "the blank")
+    check_class(blank, classes, "the blank")
     before, read = _grid(classes)
     written = np.where((read == blank) | (read == before), EPSILON, read)
     return Graph(Structure(before, read, read, written), initial=[blank], final=range(classes))
 
 
-def compact_ctc_topology(classes: int, blank: int = 0) -> Graph:
+def compact_ctc(classes: int, blank: int = 0) -> Graph:
     """CTC without the rule for equal labels: a blank may, but need not stand between them.
 
     State c follows class c, and an epsilon leads from it back to the blank's, where labels begin: C states
-    and 3C − 2 arcs, where ``ctc_topology`` has C².
+    and 3C − 2 arcs, where ``correct_ctc`` has C².
 
-    Args and errors as of ``ctc_topology``.
+    Args and errors as of ``correct_ctc``.
 
     Source: Laptev, Majumdar and Ginsburg, "CTC variations through new WFST topologies" (2022): compact-CTC.
 
     >>> from gtn_ebm import compose
-    >>> compose(compact_ctc_topology(3), Graph.linear([1, 1]))
+    >>> compose(compact_ctc(3), Graph.linear([1, 1]))
     Graph(5 states, 9 arcs, transducer)
     """
-    _check_class(blank, classes, "the blank")
-    labels = _without(classes, blank)
+    check_class(blank, classes, "the blank")
+    labels = np.delete(np.arange(classes, dtype=np.int32), blank)
     none = np.full(len(labels), EPSILON, np.int32)
     between = np.full(len(labels), blank, np.int32)
     return Graph(
@@ -84,20 +132,20 @@ def compact_ctc_topology(classes: int, blank: int = 0) -> Graph:
     )
 
 
-def minimal_ctc_topology(classes: int, blank: int = 0) -> Graph:
+def minimal_ctc(classes: int, blank: int = 0) -> Graph:
     """CTC in which a label takes exactly one frame, and the blank all others: a single state.
 
-    Args and errors as of ``ctc_topology``.
+    Args and errors as of ``correct_ctc``.
 
     Source: Laptev, Majumdar and Ginsburg (2022): minimal-CTC.
     """
-    _check_class(blank, classes, "the blank")
+    check_class(blank, classes, "the blank")
     read = np.arange(classes, dtype=np.int32)
     nowhere = np.zeros(classes, np.int32)
     return Graph(Structure(nowhere, nowhere, read, np.where(read == blank, EPSILON, read), states=1))
 
 
-def asg_topology(transitions: Tensor) -> Graph:
+def asg(transitions: Tensor) -> Graph:
     """Auto segmentation: no blank, and an energy for every pair of classes in a row.
 
     Reading a class writes its label, unless it was the class of the frame before; equal labels in a row
@@ -105,12 +153,13 @@ def asg_topology(transitions: Tensor) -> Graph:
     follows class c.
 
     Args:
-        transitions: [C, C], the energy of class j after class i, j ≠ i or the same again. Gradients flow to it.
+        transitions: [C, C], the energy of class j after class i, j ≠ i or the same again. Gradients flow to
+            it.
 
     Source: Collobert, Puhrsch and Synnaeve, "Wav2Letter: an end-to-end ConvNet-based speech recognition
     system" (2016), section 2.3.
 
-    >>> asg_topology(torch.zeros(3, 3))
+    >>> asg(torch.zeros(3, 3))
     Graph(4 states, 12 arcs, transducer)
     """
     if transitions.ndim != 2 or len(transitions) != transitions.shape[-1]:
@@ -131,13 +180,13 @@ def asg_topology(transitions: Tensor) -> Graph:
     return Graph(structure, energies, final=range(classes + 1))
 
 
-def hmm_topology(labels: int, states: int = 3) -> Graph:
+def hmm(labels: int, states: int = 3) -> Graph:
     """Hidden Markov models from left to right: each label passes through its states, a frame or more in each.
 
-    Class ``states`` · label + k is state k of the label. State 0 of the graph stands between labels; reading a
-    label's first class writes the label, and from its last an epsilon leads back to state 0. One state makes
-    the simplest topology: labels of any length, one after the other. Transition energies are 0; give others
-    with ``with_energies``.
+    Class ``states`` · label + k is state k of the label. State 0 of the graph stands between labels; reading
+    a label's first class writes the label, and from its last an epsilon leads back to state 0. One state
+    makes the simplest topology: labels of any length, one after the other. Transition energies are 0; give
+    others with ``with_energies``.
 
     Args:
         labels: how many.
@@ -149,7 +198,7 @@ def hmm_topology(labels: int, states: int = 3) -> Graph:
     Source: Rabiner, "A tutorial on hidden Markov models and selected applications in speech recognition"
     (1989), as a transducer.
 
-    >>> hmm_topology(2, states=3)
+    >>> hmm(2, states=3)
     Graph(7 states, 14 arcs, transducer)
     """
     if states < 1:
@@ -173,7 +222,7 @@ def hmm_topology(labels: int, states: int = 3) -> Graph:
     )
 
 
-def optional_silence(target: Sequence[int], silence: int) -> Graph:
+def optional_silence(target: ArrayLike, silence: int) -> Graph:
     """The transcript of labels [L] that may have silence before, between and after them, once in each place.
 
     It reads labels and silence, and writes the labels alone: a transducer to stand between a token topology
@@ -182,7 +231,7 @@ def optional_silence(target: Sequence[int], silence: int) -> Graph:
     >>> optional_silence([4, 2], silence=0)
     Graph(6 states, 7 arcs, transducer)
     """
-    labels = np.asarray(target, np.int32).reshape(-1)
+    labels = _labels(target)
     places = 2 * np.arange(len(labels) + 1, dtype=np.int32)
     here, there = places[:-1], places[1:]
     silences = np.full(len(places), silence, np.int32)
@@ -198,7 +247,7 @@ def optional_silence(target: Sequence[int], silence: int) -> Graph:
 
 
 def uncertain_transcript(
-    target: Sequence[int],
+    target: ArrayLike,
     star: int,
     missing: float = math.inf,
     wrong: float = math.inf,
@@ -216,13 +265,13 @@ def uncertain_transcript(
         wrong: of a star in a label's place: something else was said.
         superfluous: of an epsilon in a label's place: nothing was said.
 
-    Source: Gao and others, "Learning from flawed data: weakly supervised automatic speech recognition" (2023),
-    with its self-loop arcs (``missing``) and bypass arcs (``wrong``).
+    Source: Gao and others, "Learning from flawed data: weakly supervised automatic speech recognition"
+    (2023), with its self-loop arcs (``missing``) and bypass arcs (``wrong``).
 
     >>> uncertain_transcript([4, 2], star=9, missing=1.0, superfluous=3.0)
     Graph(3 states, 7 arcs, acceptor)
     """
-    labels = np.asarray(target, np.int32).reshape(-1)
+    labels = _labels(target)
     places = np.arange(len(labels) + 1, dtype=np.int32)
     here, there = places[:-1], places[1:]
     arcs = [
@@ -237,11 +286,11 @@ def uncertain_transcript(
     return Graph(Structure(source, destination, read, states=len(places)), energies)
 
 
-def star_target(target: Sequence[int], classes: int, blank: int = 0, penalty: float = 0.0) -> Graph:
+def stc(target: ArrayLike, classes: int, blank: int = 0, penalty: float = 0.0) -> Graph:
     """The target graph of star temporal classification: a transcript of which labels may be missing anywhere.
 
     Each label takes one frame. Before, between and after them any number of frames are blank, or a star: any
-    label but the one that comes next. It is ``minimal_ctc_topology`` composed with such a transcript: state k
+    label but the one that comes next. It is ``minimal_ctc`` composed with such a transcript: state k
     follows k labels, and L + 1 states are all. It reads the classes that ``star_emissions`` makes.
 
     Args:
@@ -253,15 +302,15 @@ def star_target(target: Sequence[int], classes: int, blank: int = 0, penalty: fl
     Raises:
         GraphError: the blank or a label is no class, or the blank is in the target.
 
-    Source: Pratap, Hannun, Synnaeve and Collobert, "Star temporal classification: sequence classification with
-    partially labeled data" (2022).
+    Source: Pratap, Hannun, Synnaeve and Collobert, "Star temporal classification: sequence classification
+    with partially labeled data" (2022).
 
-    >>> star_target([1, 2], classes=3, penalty=0.5)
+    >>> stc([1, 2], classes=3, penalty=0.5)
     Graph(3 states, 8 arcs, acceptor)
     """
-    labels = np.asarray(target, np.int32).reshape(-1)
+    labels = _labels(target)
     for label in (blank, *labels.tolist()):
-        _check_class(label, classes, f"the label {label}")
+        check_class(label, classes, f"the label {label}")
     if blank in labels:
         raise GraphError(f"the blank is in the target, {labels.tolist()}; only labels can be")
     places = np.arange(len(labels) + 1, dtype=np.int32)
@@ -276,63 +325,20 @@ def star_target(target: Sequence[int], classes: int, blank: int = 0, penalty: fl
     return Graph(structure, energies)
 
 
-def star_emissions(emissions: Tensor, blank: int = 0) -> Tensor:
-    """Emissions [..., C] with stars beside them, [..., 2C]: class C + k is any label but label k.
-
-    The energy of a star is −log Σ exp(−E) over all classes but the blank and k; class C + ``blank`` is any
-    label at all. Differentiable as often as wanted; free of cancellation.
-
-    >>> energies = -torch.tensor([0.5, 0.3, 0.2]).log()
-    >>> torch.exp(-star_emissions(energies))
-    tensor([0.5000, 0.3000, 0.2000, 0.5000, 0.2000, 0.3000])
-    """
-    classes = emissions.shape[-1]
-    _check_class(blank, classes, "the blank")
-    is_blank = torch.arange(classes, device=emissions.device) == blank
-    scores = (-emissions).masked_fill(is_blank, -torch.inf)
-    # All but the likeliest have probability 1/2 at most, and can be taken from the sum without loss.
-    likeliest = scores.argmax(-1, keepdim=True)
-    every = _log_sum(scores)
-    probabilities = (scores - every.masked_fill(every.isneginf(), 0.0)).exp()
-    others = torch.log1p(-probabilities.scatter(-1, likeliest, 0.0)) + every
-    of_likeliest = _log_sum(scores.scatter(-1, likeliest, -torch.inf))
-    return torch.cat([emissions, -others.scatter(-1, likeliest, of_likeliest)], -1)
-
-
-def subtract_prior(emissions: Tensor, log_prior: Tensor, scale: float = 1.0) -> Tensor:
-    """Emissions [..., C] of posteriors, −log p(class | frame), as those of likelihoods up to a constant.
-
-    E + scale · log p(class): a class that is frequent anyway, such as the blank, has to be seen to be believed
-    (Bayes' rule). Alignments get wider and more exact by it.
-
-    Args:
-        emissions: energies, [..., C].
-        log_prior: of each class, [C], such as the mean of the network's own probabilities over the frames.
-        scale: 1 for Bayes' rule; less for priors trusted less.
-
-    Source: Bourlard and Morgan, "Connectionist speech recognition" (1994); Huang and others, "Less
-    peaky and more accurate CTC forced alignment by label priors" (2024).
-    """
-    return emissions + scale * log_prior
-
-
-def _log_sum(scores: Tensor) -> Tensor:
-    """log Σ exp over the last dimension, kept; −inf with a gradient of 0 where all are −inf."""
-    impossible = scores.isneginf().all(-1, keepdim=True)
-    total = scores.masked_fill(impossible, 0.0).logsumexp(-1, keepdim=True)
-    return total.masked_fill(impossible, -torch.inf)
-
-
 def _grid(classes: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Every pair of the class before and the class read, [C²] each."""
     every = np.arange(classes, dtype=np.int32)
     return np.repeat(every, classes), np.tile(every, classes)
 
 
-def _without(classes: int, blank: int) -> NDArray[np.int32]:
-    return np.delete(np.arange(classes, dtype=np.int32), blank)
+def _labels(target: ArrayLike) -> NDArray[np.int32]:
+    labels = np.asarray(target)
+    if labels.ndim != 1 or (labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0)):
+        raise GraphError(f"a target must be a row of labels ≥ 0, not {labels!r:.80}")
+    return labels.astype(np.int32)
 
 
-def _check_class(label: int, classes: int, what: str) -> None:
+def check_class(label: int, classes: int, what: str) -> None:
+    """Raises GraphError where the label is none of so many classes."""
     if not 0 <= label < classes:
         raise GraphError(f"{what} must be a class from 0 to {classes - 1}, not {label}")

@@ -1,7 +1,7 @@
 import math
 import re
 from collections import Counter
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 
 import pytest
 import torch
@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 
 from gtn_ebm import EPSILON, Graph, GraphError, compose
 from gtn_ebm.dense.topologies import (
-    asg_topology,
-    compact_ctc_topology,
-    ctc_topology,
-    hmm_topology,
-    minimal_ctc_topology,
+    asg,
+    compact_ctc,
+    correct_ctc,
+    ctc,
+    hmm,
+    minimal_ctc,
     optional_silence,
-    star_emissions,
-    star_target,
-    subtract_prior,
+    stc,
     uncertain_transcript,
 )
 from tests.enumeration import language, walks
@@ -48,9 +47,9 @@ def once_each(frames):
 @pytest.mark.parametrize(
     ("topology", "rule"),
     [
-        (ctc_topology(3, BLANK), lambda frames: without_blank(once_each(frames))),
-        (minimal_ctc_topology(3, BLANK), without_blank),
-        (asg_topology(torch.zeros(3, 3)), once_each),
+        (correct_ctc(3, BLANK), lambda frames: without_blank(once_each(frames))),
+        (minimal_ctc(3, BLANK), without_blank),
+        (asg(torch.zeros(3, 3)), once_each),
     ],
 )
 def test_frames_spell_one_answer_in_one_way(topology, rule):
@@ -59,7 +58,7 @@ def test_frames_spell_one_answer_in_one_way(topology, rule):
 
 
 def divisions(frames, labels_of):
-    """What each way to cut the frames into stretches spells; ``labels_of`` a stretch, None if it is no such."""
+    """What each way to cut the frames into stretches spells; ``labels_of`` a stretch, None if it is none."""
     if not frames:
         return [()]
     return [
@@ -74,6 +73,16 @@ def each_way_once(found):
     return {answer: [0.0] * times for answer, times in Counter(found).items()}
 
 
+@pytest.mark.parametrize("target", [(), (0,), (0, 2), (2, 2), (0, 0, 2)])
+def test_the_target_graph_of_ctc_is_the_topology_with_the_target(target):
+    for graph, topology in (
+        (ctc(target, BLANK), correct_ctc(3, BLANK)),
+        (ctc(target, BLANK, keep_repeats_apart=False), compact_ctc(3, BLANK)),
+    ):
+        composed = compose(topology, Graph.linear(target))
+        assert all(written(graph, frames) == written(composed, frames) for frames in sequences(3, 4))
+
+
 def test_compact_ctc_lets_equal_labels_touch():
     def labels_of(stretch):
         if stretch == (BLANK,):
@@ -81,7 +90,7 @@ def test_compact_ctc_lets_equal_labels_touch():
         return once_each(stretch) if BLANK not in stretch and len(set(stretch)) == 1 else None
 
     for frames in sequences(3, 4):
-        assert written(compact_ctc_topology(3, BLANK), frames) == each_way_once(divisions(frames, labels_of))
+        assert written(compact_ctc(3, BLANK), frames) == each_way_once(divisions(frames, labels_of))
 
 
 @pytest.mark.parametrize(("states", "most"), [(1, 5), (2, 5), (3, 4)])
@@ -92,17 +101,17 @@ def test_an_hmm_goes_through_all_states_of_a_label(states, most):
         return (label,) if once_each(stretch) == in_order else None
 
     for frames in sequences(2 * states, most):
-        assert written(hmm_topology(2, states), frames) == each_way_once(divisions(frames, labels_of))
+        assert written(hmm(2, states), frames) == each_way_once(divisions(frames, labels_of))
 
 
 def test_asg_has_an_energy_for_each_pair():
     transitions = torch.randn(3, 3, dtype=torch.float64)
-    graph = asg_topology(transitions)
+    graph = asg(transitions)
     for frames in sequences(3, 4):
         (path,) = walks(compose(Graph.linear(frames).to(torch.float64), graph))
-        pairs = zip(frames, frames[1:], strict=False)
+        pairs = pairwise(frames)
         assert path.energy == pytest.approx(math.fsum(float(transitions[pair]) for pair in pairs))
-    asg_topology(transitions.requires_grad_()).energies.sum().backward()
+    asg(transitions.requires_grad_()).energies.sum().backward()
     assert torch.equal(transitions.grad, torch.ones_like(transitions))
 
 
@@ -150,13 +159,13 @@ def test_an_uncertain_transcript_pays_for_each_error(target, missing, wrong, sup
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from([0, 2]), max_size=3))
-def test_a_star_target_reads_anything_but_the_next_label(target):
+def test_a_stc_reads_anything_but_the_next_label(target):
     # Classes 0 … 2 are written as digits, and so are stars, 3 + k for any label but k.
     between = [f"[{BLANK}{3 + label}]*" for label in (*target, BLANK)]
     pattern = re.compile(
         between[0] + "".join(f"{y}{rest}" for y, rest in zip(target, between[1:], strict=True))
     )
-    graph = star_target(target, 3, BLANK, penalty=0.25)
+    graph = stc(target, 3, BLANK, penalty=0.25)
     assert graph.states == len(target) + 1
     found = language(walks(graph, 4))
     for frames in sequences(6, 4):
@@ -166,52 +175,17 @@ def test_a_star_target_reads_anything_but_the_next_label(target):
     assert not found
 
 
-@pytest.mark.parametrize("classes", [2, 3, 6])
-@pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_stars_are_sums_over_the_other_labels(classes, scale):
-    torch.manual_seed(0)
-    emissions = scale * torch.randn(4, 3, classes, dtype=torch.float64)
-    for blank in range(classes):
-        stars = star_emissions(emissions, blank)
-        assert torch.equal(stars[..., :classes], emissions)
-        for k in range(classes):
-            others = [c for c in range(classes) if c not in (blank, k)]
-            expected = (
-                -torch.logsumexp(-emissions[..., others], -1) if others else torch.tensor(math.inf).double()
-            )
-            torch.testing.assert_close(stars[..., classes + k], expected.expand(4, 3), rtol=1e-14, atol=0)
-
-
-def test_stars_have_derivatives_and_no_cancellation():
-    emissions = torch.tensor([[0.0, 1.0, 40.0, 90.0], [3.0, 2.0, 1.0, 0.5]], dtype=torch.float64)
-    assert torch.autograd.gradcheck(star_emissions, emissions.requires_grad_())
-    assert torch.autograd.gradgradcheck(star_emissions, emissions)
-    stars = star_emissions(emissions.detach().float())
-    assert float(stars[0, 5]) == pytest.approx(40.0)  # all but the likeliest
-    impossible = torch.full((3,), math.inf, requires_grad=True)
-    stars = star_emissions(impossible)
-    assert stars[3:].isposinf().all()
-    stars.backward(torch.ones(6))
-    assert impossible.grad.tolist() == [1.0, 1.0, 1.0]
-
-
-def test_a_prior_is_taken_off():
-    emissions, log_prior = torch.randn(2, 4, 3), torch.tensor([0.8, 0.1, 0.1]).log()
-    likelihoods = (-emissions).exp() / log_prior.exp() ** 0.5
-    torch.testing.assert_close(subtract_prior(emissions, log_prior, 0.5), -likelihoods.log())
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ctc_topology(3, 3), "the blank must be a class from 0 to 2, not 3"),
-        (lambda: compact_ctc_topology(3, -1), "the blank must be a class from 0 to 2, not -1"),
-        (lambda: minimal_ctc_topology(0), "the blank"),
-        (lambda: asg_topology(torch.zeros(2, 3)), "a row and a column for each class"),
-        (lambda: hmm_topology(2, 0), "a state or more"),
-        (lambda: star_target([1, 5], 3), "the label 5 must be a class from 0 to 2"),
-        (lambda: star_target([1, 0], 3), "the blank is in the target"),
-        (lambda: star_emissions(torch.zeros(2, 3), 4), "the blank"),
+        (lambda: correct_ctc(3, 3), "the blank must be a class from 0 to 2, not 3"),
+        (lambda: compact_ctc(3, -1), "the blank must be a class from 0 to 2, not -1"),
+        (lambda: minimal_ctc(0), "the blank"),
+        (lambda: asg(torch.zeros(2, 3)), "a row and a column for each class"),
+        (lambda: hmm(2, 0), "a state or more"),
+        (lambda: stc([1, 5], 3), "the label 5 must be a class from 0 to 2"),
+        (lambda: stc([1, 0], 3), "the blank is in the target"),
+        (lambda: optional_silence([0, -1], 2), "a row of labels ≥ 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
@@ -221,7 +195,7 @@ def test_what_does_not_fit_is_refused(make, message):
 
 def test_topologies_compose_with_any_transcript():
     # A label with silence around it, in frames of an HMM of one state, silence being its label 2.
-    graph = compose(hmm_topology(3, 1), optional_silence([0, 1], silence=2))
+    graph = compose(hmm(3, 1), optional_silence([0, 1], silence=2))
     assert set(written(graph, [2, 0, 0, 1])) == {(0, 1)}
     assert set(written(graph, [0, 2, 2, 1])) == {(0, 1)}
     assert written(graph, [2, 0, 0]) == {}
