@@ -1,6 +1,7 @@
 """Emissions × graph, frame by frame, without composing them."""
 
 from gtn_ebm.dense import topologies
+from gtn_ebm.dense.best_path import best_path, minimum_energy
 from gtn_ebm.dense.criteria import ASGLoss, LFMMILoss, MWERLoss, NLLLoss, STCLoss, desired_and_all
 from gtn_ebm.dense.ctc import CTCLoss, ctc_loss
 from gtn_ebm.dense.emissions import star_emissions, subtract_prior
@@ -17,9 +18,11 @@ __all__ = [
     "Posteriors",
     "STCLoss",
     "TransducerLoss",
+    "best_path",
     "ctc_loss",
     "desired_and_all",
     "free_energy",
+    "minimum_energy",
     "ngram",
     "posteriors",
     "star_emissions",

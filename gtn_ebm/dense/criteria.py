@@ -34,8 +34,7 @@ def desired_and_all(
     targets: Sequence[Labels | Graph],
     beta: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """The free energies that discriminative losses are made of: of the paths that write the target, and of
-    all.
+    """F of the paths that write the target, and F of all paths: what discriminative losses are made of.
 
     Args:
         emissions: energies, [B, T, C], such as −log_softmax of a network; they need not be normalised.
@@ -50,7 +49,7 @@ def desired_and_all(
         own energies count in both.
 
     Raises:
-        GraphError: as many targets as there are no items; and as ``dense.free_energy``.
+        GraphError: not as many targets as items; and as ``dense.free_energy``.
     """
     acceptors = [target if isinstance(target, Graph) else _linear(target, graph) for target in targets]
     desired = compose(graph, acceptors) if acceptors else []
@@ -66,9 +65,9 @@ class Criterion(nn.Module):
     """What the criteria have in common.
 
     Args:
-        reduction: "mean" over the items, "sum", or "none" for the loss of each, [B]. zero_infinity: whether a
-            loss of +inf is put to 0: that of an item with too few frames for its target, or with a target
-            that the graph cannot write. Its gradient is 0 in any case.
+        reduction: "mean" over the items, "sum", or "none" for the loss of each, [B].
+        zero_infinity: whether a loss of +inf is put to 0: that of an item with too few frames for its target,
+            or with a target that the graph cannot write. Its gradient is 0 in any case.
     """
 
     def __init__(self, reduction: str = "mean", zero_infinity: bool = False):
@@ -80,9 +79,19 @@ class Criterion(nn.Module):
         return reduced(losses, self.reduction, self.zero_infinity)
 
 
-def _difference(desired: Tensor, everything: Tensor) -> Tensor:
+def _nll(
+    emissions: Tensor,
+    lengths: Lengths,
+    graph: Graph,
+    targets: Sequence[Labels | Graph],
+    beta: float = 1.0,
+) -> Tensor:
+    """F(desired) − F(all), [B]."""
+    # Both are large, and half precision would leave nothing of their difference.
+    wide = emissions if emissions.dtype == torch.float64 else emissions.float()
+    desired, everything = desired_and_all(wide, lengths, graph, targets, beta)
     # Without a desired answer there may be none at all, and inf − inf is no number.
-    return torch.where(desired == torch.inf, torch.inf, desired - everything)
+    return torch.where(desired == torch.inf, torch.inf, desired - everything).to(emissions.dtype)
 
 
 class NLLLoss(Criterion):
@@ -91,7 +100,7 @@ class NLLLoss(Criterion):
     F_β(desired) − F_β(all), as ``desired_and_all`` gives them. β = ∞ makes it the perceptron loss.
 
     Args:
-        graph: as of ``desired_and_all``. Its energies may be trained.
+        graph: as of ``desired_and_all``. Its energies get gradients, but are no parameters of the module.
         beta: inverse temperature.
         reduction, zero_infinity: as of ``Criterion``.
 
@@ -111,7 +120,7 @@ class NLLLoss(Criterion):
         self.graph, self.beta = graph, beta
 
     def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels | Graph]) -> Tensor:
-        return self.reduced(_difference(*desired_and_all(emissions, lengths, self.graph, targets, self.beta)))
+        return self.reduced(_nll(emissions, lengths, self.graph, targets, self.beta))
 
 
 class LFMMILoss(NLLLoss):
@@ -143,10 +152,9 @@ class LFMMILoss(NLLLoss):
 
 
 class ASGLoss(Criterion):
-    """Auto segmentation: the NLL among all sequences of labels, with a trained energy for each pair of
-    classes.
+    """Auto segmentation: the NLL among all label sequences, with a trained energy for each pair of classes.
 
-    The graph is ``asg(transitions)``. Equal labels in a row need a class of their own that stands
+    The graph is ``topologies.asg(transitions)``. Equal labels in a row need a class of their own that stands
     for "again": a target that has them as they are has no path.
 
     Args:
@@ -167,13 +175,13 @@ class ASGLoss(Criterion):
         self.transitions = nn.Parameter(torch.zeros(classes, classes))
 
     def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels | Graph]) -> Tensor:
-        graph = asg(self.transitions)
-        return self.reduced(_difference(*desired_and_all(emissions, lengths, graph, targets)))
+        return self.reduced(_nll(emissions, lengths, asg(self.transitions), targets))
 
 
 class STCLoss(Criterion):
-    """Star temporal classification: −log of the sum over all ways in which the transcript's labels occur in
-    their order, whatever else may be between them.
+    """Star temporal classification: the transcript's labels occur in their order, among any others.
+
+    F of ``topologies.stc(target)`` with ``star_emissions``: −log of the sum over all such sequences.
 
     Args:
         blank: its class.
@@ -209,9 +217,9 @@ class MWERLoss(Criterion):
     """The expected number of wrong labels over the n best answers: minimum word error rate training.
 
     Σ_k p_k (d_k − mean d), with d_k the edit distance of hypothesis k to the target and p_k its probability
-    among the n, ∝ exp(−β F_β of all its paths). The mean changes no sum over all k, but the variance of the
-    gradient where there are few. The n best come from any decoder, and need not hold the target. For the
-    exact expectation over all paths of a lattice there is ``inference.expected_edit_distance``.
+    among the n, ∝ exp(−β F_β of all its paths). The mean is a constant: the loss is below 0 where the better
+    half is the likelier, and its gradient is that of the expected distance. The n best come from any decoder,
+    and need not hold the target.
 
     Args:
         graph: as of ``NLLLoss``.
@@ -222,7 +230,7 @@ class MWERLoss(Criterion):
     each; one that is given twice counts once.
 
     Raises:
-        GraphError: an item without hypotheses, or one hypothesis list for each item is not given.
+        GraphError: not as many targets, or lists of hypotheses, as items; an item without hypotheses.
 
     Source: Prabhavalkar and others, "Minimum word error rate training for attention-based
     sequence-to-sequence models" (2018).

@@ -251,6 +251,15 @@ def test_both_energies_are_there_for_any_loss():
     torch.testing.assert_close(found, desired - everything)
 
 
+def test_half_precision_loses_nothing_in_the_difference():
+    emissions = 20 * torch.rand(2, 60, 3) + 20
+    emissions = emissions.bfloat16()
+    losses = NLLLoss(GRAPHS["ctc"], reduction="none")(emissions, None, [[0, 1]] * 2)
+    exact = NLLLoss(GRAPHS["ctc"], reduction="none")(emissions.double(), None, [[0, 1]] * 2)
+    assert losses.dtype == torch.bfloat16
+    torch.testing.assert_close(losses, exact.bfloat16())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
