@@ -15,7 +15,7 @@ from gtn_ebm.dense.free_energy import posteriors
 from gtn_ebm.dense.sums import ChainSums, ChainWeights, EmissionMemory, scattered
 from gtn_ebm.dense.topologies import ctc
 from gtn_ebm.errors import GraphError
-from gtn_ebm.kernels import dense_chain
+from gtn_ebm.kernels import dense_chain as kernels
 from gtn_ebm.parallel import parallel_map
 
 Lengths = Tensor | Sequence[int] | int
@@ -37,7 +37,7 @@ class _Losses(torch.autograd.Function):
         memory = EmissionMemory(log_probs)
 
         def one(item: int) -> tuple[float, NDArray[np.int32], NDArray[Any] | None]:
-            classes, column, *weights = dense_chain.alignments(targets[item], blank, log_probs.shape[2])
+            classes, *chain = kernels.alignments(targets[item], blank, log_probs.shape[2])
             if len(classes) == 0:
                 raise GraphError(
                     f"item {item}: its target has labels from {targets[item].min()} to {targets[item].max()}, "
@@ -45,9 +45,9 @@ class _Losses(torch.autograd.Function):
                 )
             # Log probabilities are energies at β = −1.
             emissions = memory.weights(item, lengths[item], classes, -1.0)
-            sums = ChainSums(emissions, ChainWeights(column, None, *weights), -1.0, differentiable)
-            uses = sums.posteriors(memory.values.dtype) if differentiable else None
-            return -sums.free_energy(), classes, uses and uses.classes
+            sums = ChainSums(emissions, ChainWeights(*chain), -1.0, differentiable)
+            occupancies = sums.occupancies(memory.values.dtype) if differentiable else None
+            return -sums.free_energy(), classes, occupancies
 
         results = parallel_map(one, range(len(targets)))
         losses, ctx.classes, ctx.occupancies = zip(*results, strict=True) if results else ((), (), ())

@@ -90,23 +90,23 @@ class _FreeEnergies(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, items: _Items, differentiable: bool, emissions: Tensor, *parts: Tensor) -> Tensor:
         memory, graphs = EmissionMemory(emissions), items.graphs(parts)
-        arcs = any(ctx.needs_input_grad[3:])
+        dtype, fixed = memory.values.dtype, not any(ctx.needs_input_grad[3:])
 
-        def one(item: int) -> tuple[float, Uses | None]:
+        def one(item: int) -> tuple[float, NDArray[Any] | None, Uses | None]:
             graph = graphs[item]
             weights = memory.weights(item, items.lengths[item], graph.arcs.classes, items.beta)
-            sums: ChainSums | GraphSums
-            if graph.chain is None:
-                sums = GraphSums(weights, graph, differentiable)
-            else:
-                chain = graph.chain if arcs else graph.chain._replace(numbers=None)
-                sums = ChainSums(weights, chain, items.beta, differentiable)
-            return sums.free_energy(), sums.posteriors(memory.values.dtype) if differentiable else None
+            if fixed and graph.chain:
+                chain = ChainSums(weights, graph.chain, items.beta, differentiable)
+                return chain.free_energy(), chain.occupancies(dtype) if differentiable else None, None
+            sums = GraphSums(weights, graph, differentiable)
+            uses = sums.posteriors(dtype) if differentiable else None
+            return sums.free_energy(), uses and uses.classes, uses
 
         results = parallel_map(one, range(len(graphs)))
-        ctx.items, ctx.uses = items, [uses for _, uses in results]
+        ctx.items, ctx.occupancies = items, [occupancies for _, occupancies, _ in results]
+        ctx.uses = None if fixed else [uses for _, _, uses in results]
         ctx.save_for_backward(emissions, *parts)
-        return torch.tensor([free for free, _ in results], dtype=torch.float64)
+        return torch.tensor([free for free, _, _ in results], dtype=torch.float64)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -118,11 +118,8 @@ class _FreeEnergies(torch.autograd.Function):
             factors = grad.to(emissions)
             return None, None, classes * factors[:, None, None], *_of_graphs(items, uses, factors)
         factors = grad.tolist()
-        found = [uses.classes for uses in ctx.uses]
-        of_parts: Sequence[Tensor | None] = [None] * len(parts)
-        if any(ctx.needs_input_grad[3:]):
-            of_parts = items.added_up(ctx.uses, factors, parts)
-        return None, None, scattered(emissions, items.classes, found, factors), *of_parts
+        of_parts = items.added_up(ctx.uses, factors, parts) if ctx.uses else [None] * len(parts)
+        return None, None, scattered(emissions, items.classes, ctx.occupancies, factors), *of_parts
 
 
 def _of_graphs(items: _Items, uses: Sequence[Tensor], factors: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from gtn_ebm.dense.batch import FrameArcs
 from gtn_ebm.distance import weights
 from gtn_ebm.errors import GraphError
 from gtn_ebm.kernels import dense as kernels
-from gtn_ebm.kernels import dense_chain
+from gtn_ebm.kernels import dense_chain as kernels_of_chains
 from gtn_ebm.parallel import parallel_map
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,7 @@ class Uses(NamedTuple):
 
     Attributes:
         classes: of each class that occurs at each frame, [T, D].
-        arcs: of each arc, [A]; empty where not asked for.
+        arcs: of each arc, [A].
         initial, final: of each state, [S].
     """
 
@@ -92,8 +92,11 @@ def scattered(
     factors: Sequence[float],
 ) -> Tensor:
     """A tensor like the emissions, with factor · values [T, D] in these classes of each item, 0 elsewhere."""
-    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
-    result = torch.zeros_like(emissions, dtype=dtype, device="cpu")
+    dtype = np.float64 if emissions.dtype == torch.float64 else np.float32
+    # Laid out as the emissions are; numpy's zeros are pages not touched before they are needed.
+    order = sorted(range(3), key=lambda dimension: -emissions.stride(dimension))
+    zeros = np.zeros([emissions.shape[dimension] for dimension in order], dtype)
+    result = torch.from_numpy(zeros.transpose(np.argsort(order)))
     memory = EmissionMemory(result)
     parallel_map(lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True))
     return result.to(emissions)
@@ -104,16 +107,13 @@ class ChainWeights(NamedTuple):
 
     Attributes:
         column: the class of each state, [S] int32.
-        numbers: which arc enters s from s − k, [3, S] int32, −1 for none; None where nobody asks.
-        arcs: its weight, [3, S + MARGIN].
-        initial, final: rows of the weights of states.
+        arcs: the weight of the arc into s from s − k, [3, S + MARGIN]; 0 where there is none.
+        ends: the weights of initial states and their digits, of final states and theirs.
     """
 
     column: NDArray[np.int32]
-    numbers: NDArray[np.int32] | None
     arcs: Floats
-    initial: Floats
-    final: Floats
+    ends: tuple[Floats, Floats, Floats, Floats]
 
 
 class ChainSums:
@@ -128,38 +128,26 @@ class ChainSums:
 
     def __init__(self, emissions: Floats, chain: ChainWeights, beta: float, keep: bool):
         self.emissions, self.chain, self.beta = emissions, chain, beta
-        margin, frames = dense_chain.MARGIN, len(emissions)
-        ends = (row[0, margin:-margin] for row in (chain.initial, chain.final))
-        self.bands = dense_chain.bands(chain.arcs[2], *ends, frames)
-        self.alpha = np.empty((frames + 1 if keep else 2, *chain.initial.shape))
-        self.total = dense_chain.forward(
-            emissions, chain.column, chain.arcs, chain.initial, chain.final, *self.bands, self.alpha
+        frames, states = len(emissions), len(chain.column)
+        rows = frames + 1 if keep else 2
+        bands = kernels_of_chains.bands(chain.arcs[2], chain.ends[0], chain.ends[2], frames)
+        sums = (
+            np.empty((rows, states + 2 * kernels_of_chains.MARGIN)),
+            np.zeros((rows, states)),
+            np.empty(frames + 1, np.int64),
         )
+        self.found = *bands, *sums
+        self.total = kernels_of_chains.forward(emissions, *chain, *self.found)
 
     def free_energy(self) -> float:
         return _free_energy(self.total, self.beta)
 
-    def posteriors(self, dtype: DTypeLike = np.float64) -> Uses:
-        """Those of each class at each frame, and of states and, where numbered, arcs added up."""
-        frames, _, classes = self.emissions.shape
-        states, numbers = len(self.chain.column), self.chain.numbers
-        of_classes = np.zeros((frames, classes), dtype)
-        of_arcs = np.zeros((0 if numbers is None else 3, states))
-        ends = np.zeros(states), np.zeros(states)
+    def occupancies(self, dtype: DTypeLike) -> NDArray[Any]:
+        """The posteriors of each class at each frame, [T, D]."""
+        result = np.zeros((len(self.emissions), self.emissions.shape[2]), dtype)
         if self.total[0] > 0.0:
-            ends = dense_chain.backward(
-                self.emissions, self.chain.column, self.chain.arcs, self.chain.final, *self.bands, self.alpha,
-                *self.total, of_classes, of_arcs,
-            )  # fmt: skip
-        return Uses(of_classes, of_arcs if numbers is None else _in_order(of_arcs, numbers), *ends)
-
-
-def _in_order(values: Floats, numbers: NDArray[np.int32]) -> Floats:
-    """Values of arcs by their numbers, −1 for none."""
-    there = numbers >= 0
-    result = np.empty(np.count_nonzero(there))
-    result[numbers[there]] = values[there]
-    return result
+            kernels_of_chains.backward(self.emissions, *self.chain, *self.found, self.total, result)
+        return result
 
 
 def _free_energy(total: tuple[float, float], beta: float) -> float:
@@ -185,13 +173,13 @@ class GraphWeights:
     @cached_property
     def chain(self) -> ChainWeights | None:
         """None where it is no chain, or an arc's weight is too large or small for the kernels of chains."""
-        (value, digit), limit = self._energies, 2.0**dense_chain.LARGEST_EXPONENT
+        (value, digit), limit = self._energies, 2.0**kernels_of_chains.LARGEST_EXPONENT
         within = (value <= limit) & (value >= 1 / limit) | (value == 0.0)
         if self.arcs.chain is None or len(digit) or not within.all():
             return None
-        of_arcs = np.zeros((3, self.states + dense_chain.MARGIN))
+        of_arcs = np.zeros((3, self.states + kernels_of_chains.MARGIN))
         of_arcs[:, : self.states] = np.append(value, 0.0)[self.arcs.chain.arcs]
-        return ChainWeights(*self.arcs.chain, of_arcs, _row(*self._initial), _row(*self._final))
+        return ChainWeights(self.arcs.chain.column, of_arcs, (*self._initial, *self._final))
 
     @cached_property
     def shape(self) -> tuple[NDArray[np.uint32], ...]:
@@ -218,17 +206,6 @@ class GraphWeights:
             kernels.fewest_frames(*arcs, self._initial[0] > 0.0, most),
             kernels.fewest_frames(*reverse, self._final[0] > 0.0, most),
         )
-
-
-def _row(value: Floats, digit: Floats) -> Floats:
-    """A row of states as the kernels of chains take it, its values within 2^±128."""
-    margin = dense_chain.MARGIN
-    row = np.zeros((2, len(value) + 2 * margin))
-    row[1] = dense_chain.NOTHING
-    change = np.rint(np.frexp(value)[1] / kernels.DIGIT).astype(np.int64)
-    row[0, margin:-margin] = np.ldexp(value, -kernels.DIGIT * change)
-    row[1, margin:-margin] = np.where(value > 0.0, change + (digit if len(digit) else 0.0), row[1, 0])
-    return row
 
 
 class GraphSums:
