@@ -19,6 +19,7 @@ from gtn_ebm.dense import transducer_loss
 
 SIZES = [(8, 100, 20, 128), (4, 150, 80, 29), (4, 150, 40, 500), (2, 250, 60, 1024)]
 """Of each: items, frames, labels, classes."""
+THREADS = [1, 2]
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -79,14 +80,12 @@ def errors(*size: int) -> dict[str, float]:
 
 
 def main(
+    threads: Annotated[list[int], typer.Option(help="Threads of every contestant.")] = THREADS,
     runs: Annotated[int, typer.Option(help="Runs of each contestant.")] = 5,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
 ) -> None:
-    """The transducer loss with its gradient beside torchaudio's, on one and two threads.
-
-    "arcs" counts logits.
-    """
-    rows = [row for threads in (1, 2) for size in SIZES for row in batch(threads, *size, runs)]
+    """The transducer loss with its gradient beside torchaudio's; "arcs" counts logits."""
+    rows = [row for number in threads for size in SIZES for row in batch(number, *size, runs)]
     show("Transducer loss with its gradient", rows, json)
     for size in SIZES:
         found = ", ".join(f"{name} {error:.1e}" for name, error in errors(*size).items())
