@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import best_paths, compose, crf, ctc, free_energy, lexicon
+from benchmarks import best_paths, compose, crf, ctc, free_energy, lexicon, transducer
 
 app = typer.Typer(add_completion=False, help=__doc__)
 BENCHMARKS = {
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "lexicon": lexicon.main,
     "crf": crf.main,
     "ctc": ctc.main,
+    "transducer": transducer.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

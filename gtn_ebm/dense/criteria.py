@@ -1,0 +1,283 @@
+"""Criteria: what training minimizes, as torch modules on the free energy of emissions × graph.
+
+Most are one idea, LeCun's: the free energy of the desired answers minus that of all answers. They differ in
+the graph of all answers. Where the network's own normalisation makes that difference 0, only the desired
+remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from gtn_ebm.dense.emissions import star_emissions
+from gtn_ebm.dense.free_energy import free_energy
+from gtn_ebm.dense.reduction import check_reduction, reduced
+from gtn_ebm.dense.topologies import asg, stc
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph
+from gtn_ebm.kernels import edit_distance
+from gtn_ebm.ops import compose
+
+Labels = Sequence[int] | Tensor
+Lengths = Tensor | ArrayLike | None
+
+
+def desired_and_all(
+    emissions: Tensor,
+    lengths: Lengths,
+    graph: Graph,
+    targets: Sequence[Labels | Graph],
+    beta: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """F of the paths that write the target, and F of all paths: what discriminative losses are made of.
+
+    Args:
+        emissions: energies, [B, T, C], such as −log_softmax of a network; they need not be normalised.
+        lengths: frames of each item, [B]; T for all where None.
+        graph: a transducer from the classes of frames to labels: a token topology, alone or composed with a
+            lexicon, a grammar or an n-gram.
+        targets: for each item labels [L], or an acceptor of all answers that are as good.
+        beta: inverse temperature.
+
+    Returns:
+        F of ``compose(graph, target)`` and F of ``graph``, [B] each; +inf where there is no path. The graph's
+        own energies count in both.
+
+    Raises:
+        GraphError: not as many targets as items; and as ``dense.free_energy``.
+    """
+    acceptors = [target if isinstance(target, Graph) else _linear(target, graph) for target in targets]
+    desired = compose(graph, acceptors) if acceptors else []
+    return free_energy(emissions, lengths, desired, beta), free_energy(emissions, lengths, graph, beta)
+
+
+def _linear(labels: Labels, beside: Graph) -> Graph:
+    array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.array(labels, dtype=np.int64)
+    return Graph.linear(array).to(beside.energies.detach())
+
+
+class Criterion(nn.Module):
+    """What the criteria have in common.
+
+    Args:
+        reduction: "mean" over the items, "sum", or "none" for the loss of each, [B].
+        zero_infinity: whether a loss of +inf is put to 0: that of an item with too few frames for its target,
+            or with a target that the graph cannot write. Its gradient is 0 in any case.
+    """
+
+    def __init__(self, reduction: str = "mean", zero_infinity: bool = False):
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction, self.zero_infinity = reduction, zero_infinity
+
+    def reduced(self, losses: Tensor) -> Tensor:
+        return reduced(losses, self.reduction, self.zero_infinity)
+
+
+def _nll(
+    emissions: Tensor,
+    lengths: Lengths,
+    graph: Graph,
+    targets: Sequence[Labels | Graph],
+    beta: float = 1.0,
+) -> Tensor:
+    """F(desired) − F(all), [B]."""
+    # Both are large, and half precision would leave nothing of their difference.
+    wide = emissions if emissions.dtype == torch.float64 else emissions.float()
+    desired, everything = desired_and_all(wide, lengths, graph, targets, beta)
+    # Without a desired answer there may be none at all, and inf − inf is no number.
+    return torch.where(desired == torch.inf, torch.inf, desired - everything).to(emissions.dtype)
+
+
+class NLLLoss(Criterion):
+    """−log p(target | emissions) among all that a graph can write: the negative log-likelihood.
+
+    F_β(desired) − F_β(all), as ``desired_and_all`` gives them. β = ∞ makes it the perceptron loss.
+
+    Args:
+        graph: as of ``desired_and_all``. Its energies get gradients, but are no parameters of the module.
+        beta: inverse temperature.
+        reduction, zero_infinity: as of ``Criterion``.
+
+    Called with emissions, lengths and targets, as ``desired_and_all`` is; raises as that.
+
+    Source: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition"
+    (1998), section VI: discriminative forward training.
+
+    >>> from gtn_ebm.dense.topologies import minimal_ctc
+    >>> loss = NLLLoss(minimal_ctc(3))
+    >>> loss(torch.zeros(1, 2, 3), None, [[1]])  # 2 of 9 sequences of classes write the label
+    tensor(1.5041)
+    """
+
+    def __init__(self, graph: Graph, beta: float = 1.0, reduction: str = "mean", zero_infinity: bool = False):
+        super().__init__(reduction, zero_infinity)
+        self.graph, self.beta = graph, beta
+
+    def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels | Graph]) -> Tensor:
+        return self.reduced(_nll(emissions, lengths, self.graph, targets, self.beta))
+
+
+class LFMMILoss(NLLLoss):
+    """Lattice-free maximum mutual information: the NLL among all that a topology and an n-gram can write.
+
+    Numerator and denominator are sums over the same graph, topology ∘ n-gram, which is made once; the
+    numerator keeps the paths that write the transcript.
+
+    Args:
+        topology: a token topology, such as ``hmm`` gives.
+        language_model: an acceptor of labels, such as ``ngram`` gives.
+        reduction, zero_infinity: as of ``Criterion``.
+
+    Called as ``NLLLoss`` is.
+
+    Source: Povey and others, "Purely sequence-trained neural networks for ASR based on lattice-free MMI"
+    (2016); without its leaky states, on whole sequences.
+    """
+
+    def __init__(
+        self,
+        topology: Graph,
+        language_model: Graph,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+    ):
+        graph = compose(topology.detach(), language_model.detach())
+        super().__init__(graph, 1.0, reduction, zero_infinity)
+
+
+class ASGLoss(Criterion):
+    """Auto segmentation: the NLL among all label sequences, with a trained energy for each pair of classes.
+
+    The graph is ``topologies.asg(transitions)``. Equal labels in a row need a class of their own that stands
+    for "again": a target that has them as they are has no path.
+
+    Args:
+        classes: C.
+        reduction, zero_infinity: as of ``Criterion``.
+
+    Attributes:
+        transitions: the energies [C, C] of class j after class i, a parameter; 0 to begin with.
+
+    Called as ``NLLLoss`` is; the emissions are energies of any size, not normalised.
+
+    Source: Collobert, Puhrsch and Synnaeve, "Wav2Letter: an end-to-end ConvNet-based speech recognition
+    system" (2016).
+    """
+
+    def __init__(self, classes: int, reduction: str = "mean", zero_infinity: bool = False):
+        super().__init__(reduction, zero_infinity)
+        self.transitions = nn.Parameter(torch.zeros(classes, classes))
+
+    def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels | Graph]) -> Tensor:
+        return self.reduced(_nll(emissions, lengths, asg(self.transitions), targets))
+
+
+class STCLoss(Criterion):
+    """Star temporal classification: the transcript's labels occur in their order, among any others.
+
+    F of ``topologies.stc(target)`` with ``star_emissions``: −log of the sum over all such sequences.
+
+    Args:
+        blank: its class.
+        penalty: the energy of each frame that is read as something the transcript lacks. It may be changed
+            between calls: training begins with much, so that the labels given are learnt, and goes to less.
+        reduction, zero_infinity: as of ``Criterion``.
+
+    Called with emissions, lengths and targets [L], as ``NLLLoss`` is; the emissions must be −log p,
+    normalised over the classes.
+
+    Source: Pratap, Hannun, Synnaeve and Collobert, "Star temporal classification: sequence classification
+    with partially labeled data" (2022).
+
+    >>> loss = STCLoss(penalty=0.0)
+    >>> emissions = -torch.zeros(1, 2, 3).log_softmax(-1)
+    >>> loss(emissions, None, [[1]])  # −log of 5/9: 10, 12, 01, 21 and 11
+    tensor(0.5878)
+    """
+
+    def __init__(
+        self, blank: int = 0, penalty: float = 1.0, reduction: str = "mean", zero_infinity: bool = False
+    ):
+        super().__init__(reduction, zero_infinity)
+        self.blank, self.penalty = blank, penalty
+
+    def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels]) -> Tensor:
+        classes = emissions.shape[-1]
+        graphs = [stc(target, classes, self.blank, self.penalty) for target in targets]
+        return self.reduced(free_energy(star_emissions(emissions, self.blank), lengths, graphs))
+
+
+class MWERLoss(Criterion):
+    """The expected number of wrong labels over the n best answers: minimum word error rate training.
+
+    Σ_k p_k (d_k − mean d), with d_k the edit distance of hypothesis k to the target and p_k its probability
+    among the n, ∝ exp(−β F_β of all its paths). The mean is a constant: the loss is below 0 where the better
+    half is the likelier, and its gradient is that of the expected distance. The n best come from any decoder,
+    and need not hold the target.
+
+    Args:
+        graph: as of ``NLLLoss``.
+        beta: inverse temperature, finite.
+        reduction, zero_infinity: as of ``Criterion``.
+
+    Called with emissions and lengths as ``NLLLoss`` is, targets [L], and the hypotheses of each item, labels
+    each; one that is given twice counts once.
+
+    Raises:
+        GraphError: not as many targets, or lists of hypotheses, as items; an item without hypotheses.
+
+    Source: Prabhavalkar and others, "Minimum word error rate training for attention-based
+    sequence-to-sequence models" (2018).
+    """
+
+    def __init__(self, graph: Graph, beta: float = 1.0, reduction: str = "mean", zero_infinity: bool = False):
+        super().__init__(reduction, zero_infinity)
+        self.graph, self.beta = graph, beta
+
+    def forward(
+        self,
+        emissions: Tensor,
+        lengths: Lengths,
+        targets: Sequence[Labels],
+        hypotheses: Sequence[Sequence[Labels]],
+    ) -> Tensor:
+        given = [list(dict.fromkeys(map(_as_tuple, of_item))) for of_item in hypotheses]
+        if not len(given) == len(targets) == len(emissions) or not all(given):
+            raise GraphError(
+                f"{len(emissions)} items need as many targets and lists of hypotheses, none of them empty; "
+                f"not {len(targets)} targets and lists of {[len(of_item) for of_item in given]}"
+            )
+        counts = [len(of_item) for of_item in given]
+        item = torch.arange(len(given)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
+        each = None if lengths is None else torch.as_tensor(lengths)[item]
+        graphs = compose(self.graph, [_linear(one, self.graph) for of_item in given for one in of_item])
+        energies = free_energy(emissions[item], each, graphs, self.beta)
+        risks = [
+            _relative_risk(of_item, _distances(_as_tuple(target), answers), self.beta)
+            for of_item, target, answers in zip(energies.split(counts), targets, given, strict=True)
+        ]
+        return self.reduced(torch.stack(risks))
+
+
+def _relative_risk(energies: Tensor, distances: Tensor, beta: float) -> Tensor:
+    if bool(energies.isinf().all()):
+        return energies.new_full((), torch.inf)
+    distances = distances.to(energies)
+    return ((-beta * energies).softmax(0) * (distances - distances.mean())).sum()
+
+
+def _distances(target: tuple[int, ...], answers: Sequence[tuple[int, ...]]) -> Tensor:
+    strings = [target, *answers]
+    begins = np.cumsum([0, *map(len, strings)])
+    labels = np.array([label for string in strings for label in string], np.int64)
+    return torch.from_numpy(edit_distance.between(labels, begins)[0, 1:])
+
+
+def _as_tuple(labels: Labels) -> tuple[int, ...]:
+    return tuple(labels.tolist() if isinstance(labels, Tensor) else map(int, labels))
