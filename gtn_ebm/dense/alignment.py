@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
-from gtn_ebm.dense.best_path import PathBatch, energies, labels_of, prepare_paths, traces
+from gtn_ebm.dense.best_path import PathBatch, Trace, energies, labels_of, prepare_paths, traces
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.symbols import EPSILON
@@ -92,7 +92,7 @@ def forced_align(
         raise GraphError("; ".join(missing[:MOST_NAMED]) + ("; …" if len(missing) > MOST_NAMED else ""))
     each = zip(batch.graphs, found, energies(batch, found).unbind(), emissions.detach(), strict=True)
     return [
-        Alignment(labels_of(graph, trace), energy, spans(graph, trace.arcs, frames, blank))
+        Alignment(labels_of(graph, trace), energy, _spans(graph, trace, frames, blank))
         for graph, trace, energy, frames in each
         if trace is not None
     ]
@@ -115,37 +115,34 @@ def _missing(batch: PathBatch, item: int) -> str:
 
 
 def spans(
-    graph: Graph,
-    arcs: NDArray[np.int64],
-    emissions: Tensor,
-    blank: int | None = 0,
+    graph: Graph, arcs: NDArray[np.int64], paid: NDArray[np.float64], blank: int | None = 0
 ) -> list[Span]:
     """The tokens along a path of the graph, as ``forced_align`` defines them.
 
     Args:
         arcs: of the path, [L].
-        emissions: of the item, [T, C].
+        paid: what each of them costs, emissions included, [L].
     """
     read, written = graph.input_labels[arcs], graph.output_labels[arcs]
     consumes = read != EPSILON
     frame = np.cumsum(consumes) - consumes  # of arcs that consume none, the next
     speaks = consumes if blank is None else consumes & (read != blank)
-    begins = (written != EPSILON) & ~(consumes & ~speaks) & (graph.source[arcs] != graph.destination[arcs])
+    begins = (written != EPSILON) & (speaks | ~consumes) & (graph.source[arcs] != graph.destination[arcs])
     token = np.cumsum(begins) - 1
     within = speaks & (token >= 0)
     start, end = frame[begins].copy(), frame[begins].copy()
     start[token[within][::-1]] = frame[within][::-1]
     end[token[within]] = frame[within] + 1
-    paid = as_array(graph.energies)[arcs].astype(np.float64)
-    paid[consumes] += as_array(emissions)[frame[consumes], read[consumes]]
     up_to = np.concatenate([[0.0], np.bincount(frame, paid)]).cumsum()
-    energy = up_to[end] - up_to[start]
-    return [
-        Span(*values, math.nan)
-        for values in zip(
-            written[begins].tolist(), start.tolist(), end.tolist(), energy.tolist(), strict=True
-        )
-    ]
+    columns = written[begins].tolist(), start.tolist(), end.tolist(), (up_to[end] - up_to[start]).tolist()
+    return [Span(*values, math.nan) for values in zip(*columns, strict=True)]
+
+
+def _spans(graph: Graph, trace: Trace, emissions: Tensor, blank: int | None) -> list[Span]:
+    paid = as_array(graph.energies)[trace.arcs].astype(np.float64)
+    labels = labels_of(graph, trace)
+    paid[graph.input_labels[trace.arcs] != EPSILON] += as_array(emissions)[np.arange(len(labels)), labels]
+    return spans(graph, trace.arcs, paid, blank)
 
 
 def fewest_frames(graph: Graph) -> int | None:
