@@ -278,7 +278,7 @@ class Decoder:
             self._frames += taken
             done += taken
             if done < len(frames):
-                self._make_room()
+                self._make_room(enlarge=taken == 0)
         self._reports.append(report)
         self._least.append(frames.min(axis=1, initial=np.inf).astype(np.float64))
 
@@ -290,10 +290,10 @@ class Decoder:
         """What was found if any state may be the last: an answer while more is to come, which may change."""
         return self._ended(torch.zeros_like(self._graph.final))
 
-    def _make_room(self) -> None:
+    def _make_room(self, enlarge: bool) -> None:
         self._compact()
-        if 2 * self._arcs > len(self._lattice[0]):
-            more = _room_for(len(self._lattice[0]))
+        if enlarge or 2 * self._arcs > len(self._lattice[0]):
+            more = _room_for(1 + len(self._lattice[0]))
             self._lattice = tuple(np.concatenate(pair) for pair in zip(self._lattice, more, strict=True))
 
     def _compact(self) -> None:
