@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import best_paths, compose, free_energy, lexicon
+from benchmarks import best_paths, compose, ctc, free_energy, lexicon
 
 app = typer.Typer(add_completion=False, help=__doc__)
 BENCHMARKS = {
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "free-energy": free_energy.main,
     "best-paths": best_paths.main,
     "lexicon": lexicon.main,
+    "ctc": ctc.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

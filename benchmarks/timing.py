@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -70,6 +71,7 @@ def peak_memory(call: Callable[[], Any]) -> int:
     child = os.fork()
     if child == 0:
         try:
+            torch.set_num_threads(1)  # OpenMP's do not outlive a fork, and would be waited for
             before = _largest_resident()
             call()
             os.write(writing, str(_largest_resident() - before).encode())

@@ -24,7 +24,7 @@ from gtn_ebm.symbols import EPSILON
 
 
 class Chain(NamedTuple):
-    """A left-to-right graph: every arc consumes a frame and enters a state from itself, from the state before
+    """A left-to-right graph of at least one arc: every arc consumes a frame and enters a state from itself, from the state before
     or from the one before that, each state by one label only.
 
     Attributes:
@@ -219,7 +219,7 @@ def _in_topological_order(structure: Structure, silent: NDArray[np.uint32]) -> N
 def _chain(structure: Structure, arc: NDArray[np.uint32], column: NDArray[np.uint32]) -> Chain | None:
     source, destination = structure.source[arc], structure.destination[arc]
     step = destination - source
-    if len(arc) and not (step.min() >= 0 and step.max() <= 2):
+    if len(arc) == 0 or step.min() < 0 or step.max() > 2:
         return None
     arcs = np.full((3, structure.states), -1, np.int32)
     arcs[step, destination] = arc
