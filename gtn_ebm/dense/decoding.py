@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gtn_ebm.dense.alignment import Span, spans
 from gtn_ebm.dense.batch import frame_arcs, prepare
-from gtn_ebm.dense.best_path import check_energies
+from gtn_ebm.dense.least_energy import check_energies
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -348,9 +348,11 @@ class Decoder:
         active, best, pruned = (np.concatenate([report[k] for report in self._reports]) for k in range(3))
         least = np.concatenate(self._least)
         to_come = np.append(least[::-1].cumsum()[::-1], 0.0)
-        bound = pruned[:, 2] + to_come
-        with np.errstate(invalid="ignore"):
-            gap = np.where(pruned[:, 0] > 0, pruned[:, 1] - best, np.inf)
+        bound, gap = np.full(len(best), np.inf), np.full(len(best), np.inf)
+        some = pruned[:, 0] > 0
+        gap[some] = pruned[some, 1] - best[some]
+        some &= to_come < np.inf
+        bound[some] = pruned[some, 2] + to_come[some]
         return Pruning(active, pruned[:, 0].astype(np.int64), gap, bound, bool((bound >= energy).all()))
 
 

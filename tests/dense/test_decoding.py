@@ -12,7 +12,7 @@ from gtn_ebm import CycleError, Graph, GraphError, Structure, best_path, best_pa
 from gtn_ebm.dense import decoding as module
 from gtn_ebm.dense.batch import frame_arcs
 from gtn_ebm.dense.decoding import Decoder, Decoding, decode
-from tests.dense.test_best_path import emissions_lattice, random_emissions
+from tests.dense.test_least_energy import emissions_lattice, random_emissions
 from tests.enumeration import graphs, language, same_language, walks
 
 
@@ -143,7 +143,7 @@ def test_best_answers_are_those_of_the_composition() -> None:
 
 def test_an_unfinished_answer_may_be_asked_for() -> None:
     decoder = Decoder(two_words())
-    decoder.feed(spoken([0, 1, 1])[0])
+    decoder.feed(torch.tensor([[math.inf, 0.25, math.inf]]))
     assert decoder.result().path is None
     assert decoder.so_far().path.output_labels == [5]
 
