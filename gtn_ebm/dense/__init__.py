@@ -6,6 +6,7 @@ from gtn_ebm.dense.ctc import CTCLoss, ctc_loss
 from gtn_ebm.dense.decoding import Decoder, Decoding, Pruning, decode
 from gtn_ebm.dense.free_energy import Posteriors, free_energy, posteriors
 from gtn_ebm.dense.least_energy import best_path, minimum_energy
+from gtn_ebm.dense.prefix_search import Prefix, PrefixSearch, prefix_search
 
 __all__ = [
     "Alignment",
@@ -13,6 +14,8 @@ __all__ = [
     "Decoder",
     "Decoding",
     "Posteriors",
+    "Prefix",
+    "PrefixSearch",
     "Pruning",
     "Span",
     "best_path",
@@ -23,5 +26,6 @@ __all__ = [
     "free_energy",
     "minimum_energy",
     "posteriors",
+    "prefix_search",
     "topologies",
 ]
