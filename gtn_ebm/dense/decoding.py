@@ -317,7 +317,8 @@ class Decoder:
         path, found = best_path(lattice), []
         if path is not None:
             paid = as_array(lattice.energies)[path.arcs]
-            found = spans(self._graph, lattice.arc_maps[0][path.arcs], paid, self._blank)
+            arcs = lattice.arc_maps[0][path.arcs].astype(np.int64)
+            found = spans(self._graph, arcs, paid, self._blank)
         return Decoding(path, found, lattice, self._pruning(math.inf if path is None else path.energy.item()))
 
     def _within_beam(self, final: Tensor, emissions: Tensor | None) -> Graph:
