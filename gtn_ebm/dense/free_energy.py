@@ -1,4 +1,4 @@
-"""Sums over all paths of emissions through a graph: the free energy, its derivatives the posteriors, and theirs."""
+"""Sums over all paths of emissions through a graph: free energy, posteriors, and their derivatives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from gtn_ebm import inference
 from gtn_ebm.dense.batch import Batch, prepare
-from gtn_ebm.dense.sums import ChainSums, EmissionMemory, GraphSums, GraphWeights, Uses, scattered
+from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -45,9 +45,7 @@ class _Items:
         self.graph_of = [place[id(graph)] for graph in batch.graphs]
         self.arcs = [arcs for _, arcs in different.values()]
         self.parts = [
-            part
-            for graph, _ in different.values()
-            for part in (graph.energies, graph.initial, graph.final)
+            part for graph, _ in different.values() for part in (graph.energies, graph.initial, graph.final)
         ]
 
     @property
@@ -75,7 +73,9 @@ class _Items:
         weighted = parallel_map(lambda item: GraphWeights(item[0], self.beta, *item[1]), each)
         return [weighted[k] for k in self.graph_of]
 
-    def added_up(self, uses: Sequence[Uses], factors: Sequence[float], parts: Sequence[Tensor]) -> list[Tensor]:
+    def added_up(
+        self, uses: Sequence[Uses], factors: Sequence[float], parts: Sequence[Tensor]
+    ) -> list[Tensor]:
         """factor · uses of arcs, initial and final states, summed over the items that share a graph."""
         sums = [np.zeros(len(part)) for part in parts]
         for graph, factor, (_, *of_graph) in zip(self.graph_of, factors, uses, strict=True):
@@ -90,23 +90,24 @@ class _FreeEnergies(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, items: _Items, differentiable: bool, emissions: Tensor, *parts: Tensor) -> Tensor:
         memory, graphs = EmissionMemory(emissions), items.graphs(parts)
-        arcs = any(ctx.needs_input_grad[3:])
+        dtype, fixed = memory.values.dtype, not any(ctx.needs_input_grad[3:])
 
-        def one(item: int) -> tuple[float, Uses | None]:
+        def one(item: int) -> tuple[float, NDArray[Any] | None, Uses | None]:
             graph = graphs[item]
             weights = memory.weights(item, items.lengths[item], graph.arcs.classes, items.beta)
-            sums: ChainSums | GraphSums
-            if graph.chain is None:
-                sums = GraphSums(weights, graph, differentiable)
-            else:
-                chain = graph.chain if arcs else graph.chain._replace(numbers=None)
-                sums = ChainSums(weights, chain, items.beta, differentiable)
-            return sums.free_energy(), sums.posteriors(memory.values.dtype) if differentiable else None
+            if fixed and graph.chain:
+                return *sum_over_chain(
+                    weights, graph.chain, items.beta, dtype if differentiable else None
+                ), None
+            sums = GraphSums(weights, graph, differentiable)
+            uses = sums.posteriors(dtype) if differentiable else None
+            return sums.free_energy(), uses and uses.classes, uses
 
         results = parallel_map(one, range(len(graphs)))
-        ctx.items, ctx.uses = items, [uses for _, uses in results]
+        ctx.items, ctx.occupancies = items, [occupancies for _, occupancies, _ in results]
+        ctx.uses = None if fixed else [uses for _, _, uses in results]
         ctx.save_for_backward(emissions, *parts)
-        return torch.tensor([free for free, _ in results], dtype=torch.float64)
+        return torch.tensor([free for free, _, _ in results], dtype=torch.float64)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -115,14 +116,13 @@ class _FreeEnergies(torch.autograd.Function):
         # function.
         if torch.is_grad_enabled():
             classes, *uses = _PosteriorsOfItems.apply(items, emissions, *parts)
-            factors = grad.to(emissions)
-            return None, None, classes * factors[:, None, None], *_of_graphs(items, uses, factors)
+            weights = grad.to(emissions)
+            return None, None, classes * weights[:, None, None], *_of_graphs(items, uses, weights)
         factors = grad.tolist()
-        found = [uses.classes for uses in ctx.uses]
         of_parts: Sequence[Tensor | None] = [None] * len(parts)
-        if any(ctx.needs_input_grad[3:]):
+        if ctx.uses:
             of_parts = items.added_up(ctx.uses, factors, parts)
-        return None, None, scattered(emissions, items.classes, found, factors), *of_parts
+        return None, None, scattered(emissions, items.classes, ctx.occupancies, factors), *of_parts
 
 
 def _of_graphs(items: _Items, uses: Sequence[Tensor], factors: Tensor) -> list[Tensor]:
@@ -262,6 +262,4 @@ def posteriors(
             free, own, torch.ones_like(free), create_graph=differentiable, materialize_grads=True
         )
     classes, *found = uses if differentiable else (use.detach() for use in uses)
-    return Posteriors(
-        classes, [inference.Posteriors(*found[k : k + 3]) for k in range(0, len(found), 3)]
-    )
+    return Posteriors(classes, [inference.Posteriors(*found[k : k + 3]) for k in range(0, len(found), 3)])

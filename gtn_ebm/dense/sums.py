@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +18,7 @@ from gtn_ebm.dense.batch import FrameArcs
 from gtn_ebm.distance import weights
 from gtn_ebm.errors import GraphError
 from gtn_ebm.kernels import dense as kernels
-from gtn_ebm.kernels import dense_chain
+from gtn_ebm.kernels import dense_chain as kernels_of_chains
 from gtn_ebm.parallel import parallel_map
 
 Floats = NDArray[np.float64]
@@ -27,7 +29,7 @@ class Uses(NamedTuple):
 
     Attributes:
         classes: of each class that occurs at each frame, [T, D].
-        arcs: of each arc, [A]; empty where not asked for.
+        arcs: of each arc, [A].
         initial, final: of each state, [S].
     """
 
@@ -51,7 +53,7 @@ class EmissionMemory:
 
     def place(self, item: int) -> tuple[int, int, int]:
         """Where the item begins, and how far on the next frame and the next class are."""
-        return item * self.strides[0], *self.strides[1:]
+        return item * self.strides[0], self.strides[1], self.strides[2]
 
     def weights(self, item: int, frames: int, classes: NDArray[np.int32], beta: float) -> Floats:
         """exp(−βE) of these classes at each frame of an item, as the kernels carry it, [T, 2, D].
@@ -78,9 +80,7 @@ class EmissionMemory:
             f"it must be {impossible} or smaller in size than {limit:.3g}, and not NaN"
         )
 
-    def scatter(
-        self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]
-    ) -> None:
+    def scatter(self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]) -> None:
         """Writes factor · occupancy [T, D] to where these classes of an item are."""
         kernels.scatter_emissions(occupancy, factor, *self.place(item), classes, self.values)
 
@@ -92,10 +92,16 @@ def scattered(
     factors: Sequence[float],
 ) -> Tensor:
     """A tensor like the emissions, with factor · values [T, D] in these classes of each item, 0 elsewhere."""
-    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
-    result = torch.zeros_like(emissions, dtype=dtype, device="cpu")
+    dtype = np.float64 if emissions.dtype == torch.float64 else np.float32
+    # Laid out as the emissions are; numpy's zeros are pages not touched before they are needed.
+    strides = emissions.stride()
+    order = sorted(range(3), key=lambda dimension: -strides[dimension])
+    zeros = np.zeros([emissions.shape[dimension] for dimension in order], dtype)
+    result = torch.from_numpy(zeros.transpose(np.argsort(order)))
     memory = EmissionMemory(result)
-    parallel_map(lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True))
+    parallel_map(
+        lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True)
+    )
     return result.to(emissions)
 
 
@@ -103,63 +109,57 @@ class ChainWeights(NamedTuple):
     """A chain with its weights, as kernels take it.
 
     Attributes:
-        column: the class of each state, [S] int32.
-        numbers: which arc enters s from s − k, [3, S] int32, −1 for none; None where nobody asks.
-        arcs: its weight, [3, S + MARGIN].
-        initial, final: rows of the weights of states.
+        column: the class of each state, [S] uint32.
+        arcs: the weight of the arc into s from s − k, [3, S + MARGIN]; 0 where there is none.
+        ends: the weights of initial states and their digits, of final states and theirs.
     """
 
-    column: NDArray[np.int32]
-    numbers: NDArray[np.int32] | None
+    column: NDArray[np.uint32]
     arcs: Floats
-    initial: Floats
-    final: Floats
+    ends: tuple[Floats, Floats, Floats, Floats]
 
 
-class ChainSums:
-    """The sums over all paths of one item through a chain.
+class _Scratch(threading.local):
+    """Memory for the sums of one item, kept for the next one in the same thread: that asked for anew would be
+    cleared page by page by the system, which takes as long as the sums."""
+
+    values = np.empty(0)
+
+    def take(self, *shapes: tuple[int, int]) -> list[Floats]:
+        """Arrays of these shapes, which hold anything."""
+        ends = list(accumulate((rows * columns for rows, columns in shapes), initial=0))
+        if ends[-1] > len(self.values):
+            self.values = np.empty(ends[-1])
+        parts = zip(pairwise(ends), shapes, strict=True)
+        return [self.values[begin:end].reshape(shape) for (begin, end), shape in parts]
+
+
+_scratch = _Scratch()
+
+
+def sum_over_chain(
+    emissions: Floats, chain: ChainWeights, beta: float, dtype: DTypeLike | None
+) -> tuple[float, NDArray[Any] | None]:
+    """F_β over all paths of one item through a chain, and the posteriors of each class at each frame, [T, D].
 
     Args:
         emissions: weights of the classes at each frame, [T, 2, D].
         chain: the chain.
         beta: inverse temperature, ≠ 0.
-        keep: whether posteriors will be asked for.
+        dtype: of the posteriors, which are not worked out where it is None.
     """
-
-    def __init__(self, emissions: Floats, chain: ChainWeights, beta: float, keep: bool):
-        self.emissions, self.chain, self.beta = emissions, chain, beta
-        margin, frames = dense_chain.MARGIN, len(emissions)
-        ends = (row[0, margin:-margin] for row in (chain.initial, chain.final))
-        self.bands = dense_chain.bands(chain.arcs[2], *ends, frames)
-        self.alpha = np.empty((frames + 1 if keep else 2, *chain.initial.shape))
-        self.total = dense_chain.forward(
-            emissions, chain.column, chain.arcs, chain.initial, chain.final, *self.bands, self.alpha
-        )
-
-    def free_energy(self) -> float:
-        return _free_energy(self.total, self.beta)
-
-    def posteriors(self, dtype: DTypeLike = np.float64) -> Uses:
-        """Those of each class at each frame, and of states and, where numbered, arcs added up."""
-        frames, _, classes = self.emissions.shape
-        states, numbers = len(self.chain.column), self.chain.numbers
-        of_classes = np.zeros((frames, classes), dtype)
-        of_arcs = np.zeros((0 if numbers is None else 3, states))
-        ends = np.zeros(states), np.zeros(states)
-        if self.total[0] > 0.0:
-            ends = dense_chain.backward(
-                self.emissions, self.chain.column, self.chain.arcs, self.chain.final, *self.bands, self.alpha,
-                *self.total, of_classes, of_arcs,
-            )  # fmt: skip
-        return Uses(of_classes, of_arcs if numbers is None else _in_order(of_arcs, numbers), *ends)
-
-
-def _in_order(values: Floats, numbers: NDArray[np.int32]) -> Floats:
-    """Values of arcs by their numbers, −1 for none."""
-    there = numbers >= 0
-    result = np.empty(np.count_nonzero(there))
-    result[numbers[there]] = values[there]
-    return result
+    frames, states = len(emissions), len(chain.column)
+    rows = 2 if dtype is None else frames + 1
+    bands = kernels_of_chains.bands(chain.arcs[2], chain.ends[0], chain.ends[2], frames)
+    sums = _scratch.take((rows, states + 2 * kernels_of_chains.MARGIN), (rows, states))
+    era = np.empty(frames + 1, np.int64)
+    total = kernels_of_chains.forward(emissions, *chain, *bands, *sums, era)
+    occupancies = None
+    if dtype is not None:
+        occupancies = np.zeros((frames, emissions.shape[2]), dtype)
+        if total[0] > 0.0:
+            kernels_of_chains.backward(emissions, *chain, *bands, *sums, era, total, occupancies)
+    return _free_energy(total, beta), occupancies
 
 
 def _free_energy(total: tuple[float, float], beta: float) -> float:
@@ -185,13 +185,13 @@ class GraphWeights:
     @cached_property
     def chain(self) -> ChainWeights | None:
         """None where it is no chain, or an arc's weight is too large or small for the kernels of chains."""
-        (value, digit), limit = self._energies, 2.0**dense_chain.LARGEST_EXPONENT
+        (value, digit), limit = self._energies, 2.0**kernels_of_chains.LARGEST_EXPONENT
         within = (value <= limit) & (value >= 1 / limit) | (value == 0.0)
         if self.arcs.chain is None or len(digit) or not within.all():
             return None
-        of_arcs = np.zeros((3, self.states + dense_chain.MARGIN))
+        of_arcs = np.zeros((3, self.states + kernels_of_chains.MARGIN))
         of_arcs[:, : self.states] = np.append(value, 0.0)[self.arcs.chain.arcs]
-        return ChainWeights(*self.arcs.chain, of_arcs, _row(*self._initial), _row(*self._final))
+        return ChainWeights(self.arcs.chain.column, of_arcs, (*self._initial, *self._final))
 
     @cached_property
     def shape(self) -> tuple[NDArray[np.uint32], ...]:
@@ -211,7 +211,8 @@ class GraphWeights:
     def fewest_frames(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """That ways consume from the start to each state, and from there to the end, [S] each."""
         offsets, source, _, *epsilons = self.shape
-        destination = np.repeat(np.arange(self.states, dtype=np.uint32), np.diff(offsets.astype(np.int64)))
+        entering = (offsets[1:] - offsets[:-1]).astype(np.int64)
+        destination = np.repeat(np.arange(self.states, dtype=np.uint32), entering)
         arcs = [source, destination, *epsilons]
         reverse = [np.ascontiguousarray(arcs[k][::-1]) for k in (1, 0, 3, 2)]
         return (
@@ -220,19 +221,14 @@ class GraphWeights:
         )
 
 
-def _row(value: Floats, digit: Floats) -> Floats:
-    """A row of states as the kernels of chains take it, its values within 2^±128."""
-    margin = dense_chain.MARGIN
-    row = np.zeros((2, len(value) + 2 * margin))
-    row[1] = dense_chain.NOTHING
-    change = np.rint(np.frexp(value)[1] / kernels.DIGIT).astype(np.int64)
-    row[0, margin:-margin] = np.ldexp(value, -kernels.DIGIT * change)
-    row[1, margin:-margin] = np.where(value > 0.0, change + (digit if len(digit) else 0.0), row[1, 0])
-    return row
-
-
 class GraphSums:
-    """The sums over all paths of one item through any graph; args as of ``ChainSums``."""
+    """The sums over all paths of one item through any graph.
+
+    Args:
+        emissions: weights of the classes at each frame, [T, 2, D].
+        graph: the graph.
+        keep: whether posteriors will be asked for.
+    """
 
     def __init__(self, emissions: Floats, graph: GraphWeights, keep: bool):
         self.emissions, self.graph = emissions, graph

@@ -7,7 +7,7 @@ those out of it (``FrameArcs``); S states, A arcs that consume, E epsilons, D cl
 A sum of weights exp(−βE) is value · 2^(256 · digit), both float64, as in ``kernels/lattice.py``: it neither
 underflows nor overflows, and no exponential or logarithm is taken inside the recursions. Values are within
 2^±128 once normalised, weights within 2^±384, so that what is multiplied stays within 2^±896. A weight
-without digits has an empty array for them; the digit of zero is NOTHING.
+without digits has an empty array for them.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ C8, C9, C10, C11, C12, C13 = 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800, 1
 DIGIT = 256
 UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
 LOW, HIGH = 2.0 ** (-DIGIT // 2), 2.0 ** (DIGIT // 2)
-NOTHING = -1e15
+LARGEST_PLAIN_EXPONENT = 384.0
 LARGEST_EXPONENT = 1e12
 BITS_OF_EXPONENT = 2.0**52 + 1023.0
 """Added to a small whole number k, it leaves in the lowest bits those of the exponent of 2^k."""
@@ -40,7 +40,7 @@ def _exp2(x):
     return p * np.int64(np.float64(k + BITS_OF_EXPONENT).view(np.int64) << 52).view(np.float64)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _weigh(energy, scale, value, digit):
     """2^(energy · scale); returns how many energies are unusable."""
     unusable = 0
@@ -50,14 +50,14 @@ def _weigh(energy, scale, value, digit):
         usable = abs(x) < LARGEST_EXPONENT
         unusable += not (usable or infinite)
         x = x if usable else 0.0
-        k = np.rint(x / DIGIT)
+        k = np.rint(x / DIGIT) if abs(x) > LARGEST_PLAIN_EXPONENT else 0.0
         weight = _exp2(x - k * DIGIT)
         value[d] = 0.0 if infinite else weight
-        digit[d] = NOTHING if infinite else k
+        digit[d] = k
     return unusable
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"contract"})
 def weigh_emissions(energies, start, frame_stride, class_stride, classes, beta, weights):
     """exp(−βE) of these classes at each frame, into ``weights`` [T, 2, D]: values and digits.
 
@@ -187,7 +187,7 @@ def forward(graph, weights, emissions, fewest, alpha):
         row = alpha[t % len(alpha)]
         for v in range(states if t else 0):
             before, emission = alpha[(t - 1) % len(alpha)], emissions[t - 1]
-            value, digit = 0.0, NOTHING
+            value, digit = 0.0, 0.0
             if until[v] <= t and to_go[v] <= frames - t:
                 for a in range(offsets[v], offsets[v + 1]):
                     term = before[source[a], 0] * weight[a] * emission[0, column[a]]
@@ -201,7 +201,7 @@ def forward(graph, weights, emissions, fewest, alpha):
             p, q = epsilon_source[e], epsilon_destination[e]
             _arrive(row, q, row[p, 0] * epsilon[e], row[p, 1] + _digit(epsilon_digit, e))
     row = alpha[frames % len(alpha)]
-    total, total_digit = 0.0, NOTHING
+    total, total_digit = 0.0, 0.0
     for v in range(states):
         total, total_digit = _add(
             total, total_digit, row[v, 0] * final[v], row[v, 1] + _digit(final_digit, v)
@@ -232,7 +232,7 @@ def _step_back(graph, weights, emission, alpha, beta, before, total, posterior):
     """β_{t−1} into ``before`` from β_t, with α_{t−1}; gives the posteriors of the arcs."""
     offsets, source, column = graph[:3]
     for v in range(len(before)):
-        before[v, 0], before[v, 1] = 0.0, NOTHING
+        before[v, 0] = before[v, 1] = 0.0
     for v in range(len(before)):
         for a in range(offsets[v], offsets[v + 1]):
             u, c = source[a], column[a]

@@ -1,11 +1,14 @@
-"""Sums over the paths of a chain through frames: states in a row, each entered from itself and the two before.
+"""Sums over the paths of a chain through frames: each state is entered from itself and the two before.
 
-What ``kernels/dense.py`` does for any graph, state beside state: the loops over states have no branches, so
-that they run on vector units. A sum is value · 2^(256 · digit), both float64, as in ``kernels/lattice.py``;
-values are within 2^±128 once normalised and the weights of arcs within 2^±48, so that a term of two digits
-less is at most 2^−160 of what it is added to, and left out. Zero has the digit NOTHING.
+What ``kernels/dense.py`` does for any graph, at a few multiplications a state. A sum is
+value · 2^(256 · digit) as there, but the digits of a row of states stay as they are for many frames, an era,
+and so arcs need only be weighed once by 2^256 to the difference of two digits. Then a step from frame to
+frame has no branch, and runs on vector units. Every value that it gives is looked at: unless all are within
+2^±400, or 0 because the frame's weight is 0, the frame is done again state by state, values within 2^±128,
+and the digits are chosen anew. What underflows on the way to a value of 2^−400 or more is at most 2^−700 or
+so; it loses nothing.
 
-A row of states is [2, MARGIN + S + MARGIN], values and digits. At frame t only the states from ``low[t]`` to
+Rows of states have MARGIN cells more on either side. At frame t only the states from ``low[t]`` to
 ``high[t]`` are worked out, those on a way from start to end; a row holds zeros just outside.
 """
 
@@ -15,7 +18,9 @@ from numba import njit
 DIGIT = 256
 UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
 LOW, HIGH = 2.0 ** (-DIGIT // 2), 2.0 ** (DIGIT // 2)
-NOTHING = -1e15
+SMALLEST, LARGEST = 2.0**-400, 2.0**400
+"""Of values for which digits stay as they are."""
+
 MARGIN = 2
 LARGEST_EXPONENT = 48.0
 """Of the weights of arcs, in powers of two."""
@@ -26,19 +31,18 @@ def alignments(labels, blank, classes):
     """The chain of a target's alignments by the rules of CTC, as ``forward`` takes it.
 
     Its states are blank, the first label, blank, …, the last label, blank; equal labels are kept apart by a
-    blank. Returns (the classes that occur, column, weights, initial, final); no classes at all where a label
+    blank. Returns (the classes that occur, column, weights, ends); no classes at all where a label
     is none of ``classes``.
     """
     states = 2 * len(labels) + 1
     place = np.full(classes, -1, np.int32)
     used = np.empty(min(len(labels) + 1, classes), np.int32)
-    column = np.zeros(states, np.int32)
+    column = np.zeros(states, np.uint32)
     weights = np.zeros((3, states + MARGIN), np.float64)
-    initial = np.zeros((2, states + 2 * MARGIN), np.float64)
-    initial[1] = NOTHING
-    final = initial.copy()
-    initial[:, MARGIN] = 1.0, 0.0
-    final[:, max(MARGIN, MARGIN + states - 2) : MARGIN + states] = np.array([[1.0], [0.0]])
+    initial, final = np.zeros(states, np.float64), np.zeros(states, np.float64)
+    initial[0] = 1.0
+    final[max(states - 2, 0) :] = 1.0
+    ends = initial, np.empty(0, np.float64), final, np.empty(0, np.float64)
     weights[0, :states] = 1.0
     weights[1, 1:states] = 1.0
     used[0], place[blank] = blank, 0
@@ -46,14 +50,14 @@ def alignments(labels, blank, classes):
     for k in range(len(labels)):
         label = labels[k]
         if not 0 <= label < classes:
-            return used[:0], column, weights, initial, final
+            return used[:0], column, weights, ends
         if place[label] < 0:
             place[label] = found
             used[found] = label
             found += 1
         column[2 * k + 1] = place[label]
         weights[2, 2 * k + 1] = k > 0 and label != labels[k - 1]
-    return used[:found], column, weights, initial, final
+    return used[:found], column, weights, ends
 
 
 @njit(nogil=True, cache=True)
@@ -82,142 +86,213 @@ def bands(skip, initial, final, frames):
 
 
 @njit(inline="always")
-def _factor(distance):
-    """2^(256 · distance) for 0 and −1, and 0 for less, which is too little to count."""
-    return 1.0 if distance == 0.0 else (DOWN if distance == -1.0 else 0.0)
+def _add(value, digit, term, term_digit):
+    """The sum of two numbers, which takes the larger digit."""
+    if term == 0.0:
+        return value, digit
+    if value == 0.0:
+        return term, term_digit
+    while term > 0.0 and term_digit < digit:
+        term *= DOWN
+        term_digit += 1.0
+    while value > 0.0 and digit < term_digit:
+        value *= DOWN
+        digit += 1.0
+    return value + term, max(digit, term_digit)
 
 
 @njit(inline="always")
 def _normalised(value, digit):
-    """The same number, its value brought within 2^±128 by one digit."""
-    change = 1.0 if value >= HIGH else (-1.0 if value < LOW else 0.0)
-    value *= DOWN if value >= HIGH else (UP if value < LOW else 1.0)
-    return value, (digit + change if value > 0.0 else NOTHING)
+    """The same number with its value within 2^±128, or 0."""
+    while value >= HIGH:
+        value *= DOWN
+        digit += 1.0
+    while 0.0 < value < LOW:
+        value *= UP
+        digit -= 1.0
+    return value, digit
 
 
 @njit(inline="always")
-def _sum(value, digit, weight, value_1, digit_1, weight_1, value_2, digit_2, weight_2):
-    """The weighted sum of three numbers, which takes the largest digit of those that count."""
-    digit = digit if weight > 0.0 else NOTHING
-    digit_1 = digit_1 if weight_1 > 0.0 else NOTHING
-    digit_2 = digit_2 if weight_2 > 0.0 else NOTHING
-    largest = max(max(digit, digit_1), digit_2)
-    total = value * weight * _factor(digit - largest)
-    total += value_1 * weight_1 * _factor(digit_1 - largest)
-    total += value_2 * weight_2 * _factor(digit_2 - largest)
-    return total, largest
+def _scaled(value, digit):
+    """value · 2^(256 · digit), which may be 0 or infinite."""
+    if value == 0.0 or digit < -6.0:
+        return 0.0
+    if digit > 6.0:
+        return np.inf
+    while digit < 0.0:
+        value *= DOWN
+        digit += 1.0
+    while digit > 0.0:
+        value *= UP
+        digit -= 1.0
+    return value
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
+def _digit(digits, place):
+    return digits[place] if len(digits) else 0.0
+
+
+@njit(inline="always")
 def _clear(row, low, high):
-    """Zeros just below and above the states looked at."""
+    """Zeros just below and above the states worked out."""
     for k in range(MARGIN):
-        for state in (low - MARGIN + k, high + 1 + k):
-            row[0, MARGIN + state] = 0.0
-            row[1, MARGIN + state] = NOTHING
+        row[low + k] = 0.0
+        row[MARGIN + high + 1 + k] = 0.0
+
+
+@njit(inline="always")
+def _spread(emission, column, plain, row):
+    """The weights that a frame gives to classes, for each state; NaN for those with a digit."""
+    for d in range(len(plain)):
+        plain[d] = emission[0, d] if emission[1, d] == 0.0 else np.nan
+    for k in range(len(column)):
+        row[k] = plain[column[k]]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _step(before, weight, weight_1, weight_2, emission, row):
+    """α_t from α_{t−1}, which begins two states lower; returns how many values are out of range."""
+    wrong = 0
+    for k in range(len(row)):
+        value = (
+            before[k + 2] * weight[k] + before[k + 1] * weight_1[k] + before[k] * weight_2[k]
+        ) * emission[k]
+        row[k] = value
+        wrong += not ((value <= LARGEST) & ((value >= SMALLEST) | (emission[k] == 0.0)))
+    return wrong
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _step_back(after, weight, weight_1, weight_2, emission, row):
+    """β_{t−1} from β_t times the emissions; returns how many values are out of range."""
+    wrong = 0
+    for k in range(len(row)):
+        value = after[k] * weight[k] + after[k + 1] * weight_1[k + 1] + after[k + 2] * weight_2[k + 2]
+        possible = emission[k] + emission[k + 1] + emission[k + 2]
+        row[k] = value
+        wrong += not ((value <= LARGEST) & ((value >= SMALLEST) | (possible == 0.0)))
+    return wrong
 
 
 @njit(nogil=True, cache=True)
-def _spread(emission, column, row):
-    """The weights that a frame gives to classes, for each state."""
-    value, digit = emission[0], emission[1]
-    for state in range(len(column)):
-        row[0, state] = value[column[state]]
-        row[1, state] = digit[column[state]]
+def _step_by_state(before, before_digit, weights, emission, column, low, high, row, digit):
+    """α_t from α_{t−1} in digits of its own; states further up, which are 0 as yet, take the next one's."""
+    digit[:low] = 0.0
+    carried, begun = 0.0, False
+    for s in range(low, len(column)):
+        value, own = 0.0, 0.0
+        if s <= high:
+            for k in range(min(s, 2) + 1):
+                term = before[MARGIN + s - k] * weights[k, s] * emission[0, column[s]]
+                value, own = _add(value, own, term, before_digit[s - k] + emission[1, column[s]])
+            value, own = _normalised(value, own)
+            row[MARGIN + s] = value
+        if value > 0.0:
+            if not begun:
+                digit[low:s] = own
+            carried, begun = own, True
+        digit[s] = carried
 
 
 @njit(nogil=True, cache=True)
-def _step(value, digit, weight, weight_1, weight_2, emission, emission_digit, result, result_digit):
-    """α_t from α_{t−1}, which begins two states lower; all others begin with the first state looked at."""
-    for k in range(len(result)):
-        total, largest = _sum(
-            value[k + 2], digit[k + 2], weight[k],
-            value[k + 1], digit[k + 1], weight_1[k],
-            value[k], digit[k], weight_2[k],
-        )  # fmt: skip
-        result[k], result_digit[k] = _normalised(total * emission[k], largest + emission_digit[k])
+def _step_back_by_state(after, after_digit, weights, emission, column, low, high, upper, row, digit):
+    """β_{t−1} from β_t, whose last state is ``upper``, in digits of its own, states below taking the next
+    one's."""
+    carried, begun = 0.0, False
+    for s in range(high, -1, -1):
+        value, own = 0.0, 0.0
+        if s >= low:
+            for k in range(min(upper - s, 2) + 1):
+                c = column[s + k]
+                term = after[MARGIN + s + k] * weights[k, s + k] * emission[0, c]
+                value, own = _add(value, own, term, after_digit[s + k] + emission[1, c])
+            value, own = _normalised(value, own)
+            row[MARGIN + s] = value
+        if value > 0.0:
+            if not begun:
+                digit[s + 1 : high + 1] = own
+            carried, begun = own, True
+        digit[s] = carried
 
 
 @njit(nogil=True, cache=True)
-def _total(alpha, final, low, high):
-    """Σ_s α(s) final(s) over two rows, normalised."""
-    total, total_digit = 0.0, NOTHING
-    for place in range(MARGIN + low, MARGIN + high + 1):
-        total, total_digit = _sum(
-            total, total_digit, 1.0, alpha[0, place] * final[0, place], alpha[1, place] + final[1, place], 1.0,
-            0.0, NOTHING, 0.0,
-        )  # fmt: skip
-        total, total_digit = _normalised(total, total_digit)
-    return total, total_digit
+def _weigh(weights, digit, low, high, direction, weighed):
+    """The weights of arcs between the states from ``low`` to ``high``, for values with these digits: from
+    below for α (direction 1), from above for β (−1)."""
+    for s in range(low, high + 1):
+        weighed[0, s] = weights[0, s]
+        for k in (1, 2):
+            inside = s - k >= low
+            weighed[k, s] = _scaled(weights[k, s], direction * (digit[s - k] - digit[s])) if inside else 0.0
 
 
 @njit(nogil=True, cache=True)
-def forward(emissions, column, weights, initial, final, low, high, alpha):
+def forward(emissions, column, weights, ends, low, high, alpha, digits, era):
     """α_t(s), the sum over all ways into state s that have consumed t frames; returns their total at the end.
 
     Args:
         emissions: weights of the classes at each frame, [T, 2, D].
         column: the class of each state, [S].
         weights: of the arc into s from s − k, [3, S + MARGIN]; 0 where there is none.
-        initial, final: weights of states, as rows.
+        ends: weights of initial states and their digits, of final states and theirs, [S] or [0] each.
         low, high: of ``bands``.
-        alpha: rows to fill, [T + 1, …]; where there are two only, the last two are kept.
+        alpha, digits: rows to fill, [T + 1, MARGIN + S + MARGIN] and [T + 1, S]; where they have two only,
+            the last two are kept.
+        era: filled with the row of ``digits`` at each frame, [T + 1].
     """
-    frames = len(emissions)
+    initial, initial_digit, final, final_digit = ends
+    frames, states = len(emissions), len(column)
     for t in range(frames + 1):
         if low[t] > high[t]:
-            return 0.0, NOTHING
-    rows = len(alpha)
-    emission = np.empty((2, len(column)), np.float64)
-    alpha[0] = initial
+            return 0.0, 0.0
+    weighed = np.zeros((3, states), np.float64)
+    emission, plain = np.empty(states, np.float64), np.empty(emissions.shape[2], np.float64)
+    carried = 0.0
+    for s in range(states):
+        alpha[0, MARGIN + s], digits[0, s] = _normalised(initial[s], _digit(initial_digit, s))
+        carried = digits[0, s] if initial[s] > 0.0 else carried
+        digits[0, s] = carried
+    alpha[0, :MARGIN] = 0.0
+    alpha[0, MARGIN + states :] = 0.0
+    _weigh(weights, digits[0], 0, states - 1, 1.0, weighed)
+    now = era[0] = 0
     for t in range(1, frames + 1):
         a, b = low[t], high[t] + 1
-        before, row = alpha[(t - 1) % rows], alpha[t % rows]
-        _spread(emissions[t - 1], column[a:b], emission)
-        _step(
-            before[0, a : b + 2], before[1, a : b + 2], weights[0, a:b], weights[1, a:b], weights[2, a:b],
-            emission[0], emission[1], row[0, a + MARGIN : b + MARGIN], row[1, a + MARGIN : b + MARGIN],
-        )  # fmt: skip
+        before, row = alpha[(t - 1) % len(alpha)], alpha[t % len(alpha)]
+        _spread(emissions[t - 1], column[a:b], plain, emission)
+        if _step(
+            before[a : b + 2], weighed[0, a:b], weighed[1, a:b], weighed[2, a:b], emission, row[a + 2 : b + 2]
+        ):
+            old, new = digits[now % len(digits)], digits[(now + 1) % len(digits)]
+            _step_by_state(before, old, weights, emissions[t - 1], column, a, b - 1, row, new)
+            _weigh(weights, new, a, states - 1, 1.0, weighed)
+            now += 1
         _clear(row, a, b - 1)
-    return _total(alpha[frames % rows], final, low[frames], high[frames])
+        era[t] = now
+    row, digit = alpha[frames % len(alpha)], digits[now % len(digits)]
+    total, total_digit = 0.0, 0.0
+    for s in range(low[frames], high[frames] + 1):
+        term = row[MARGIN + s] * final[s]
+        total, total_digit = _add(total, total_digit, term, digit[s] + _digit(final_digit, s))
+        total, total_digit = _normalised(total, total_digit)
+    return total, total_digit
 
 
 @njit(inline="always")
-def _posterior(alpha, alpha_digit, beta, beta_digit, inverse, total_digit):
-    """α β / Z."""
-    distance = alpha_digit + beta_digit - total_digit
-    return min(alpha * beta * inverse * (UP if distance == 1.0 else _factor(distance)), 1.0)
-
-
-@njit(nogil=True, cache=True)
-def _enter(alpha, alpha_digit, beta, beta_digit, emission, emission_digit, inverse, total_digit, posterior):
-    """The posteriors of states; β is multiplied by the emissions in its place."""
+def _posteriors(alpha, beta, factor, posterior):
     for k in range(len(posterior)):
-        posterior[k] = _posterior(alpha[k], alpha_digit[k], beta[k], beta_digit[k], inverse, total_digit)
-        beta[k], beta_digit[k] = _normalised(beta[k] * emission[k], beta_digit[k] + emission_digit[k])
+        posterior[k] = min(alpha[k] * beta[k] * factor[k], 1.0)
 
 
-@njit(nogil=True, cache=True)
-def _step_back(value, digit, weight, weight_1, weight_2, result, result_digit):
-    """β_{t−1} from β_t times the emissions; all begin with the first state looked at."""
-    for k in range(len(result)):
-        result[k], result_digit[k] = _sum(
-            value[k], digit[k], weight[k],
-            value[k + 1], digit[k + 1], weight_1[k + 1],
-            value[k + 2], digit[k + 2], weight_2[k + 2],
-        )  # fmt: skip
+@njit(inline="always")
+def _multiply(values, factors, products):
+    for k in range(len(products)):
+        products[k] = values[k] * factors[k]
 
 
-@njit(nogil=True, cache=True)
-def _add_arcs(alpha, alpha_digit, weight, beta, beta_digit, inverse, total_digit, posterior):
-    """Adds the posteriors of the arcs of one kind at one frame."""
-    for k in range(len(posterior)):
-        posterior[k] += _posterior(
-            alpha[k] * weight[k], alpha_digit[k], beta[k], beta_digit[k], inverse, total_digit
-        )
-
-
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _by_class(posterior, column, partial, result):
     """The posteriors of states summed by class. Neighbouring states go to sums of their own at first, for
     states two apart often share their class, and each addition would wait for the one before."""
@@ -229,53 +304,48 @@ def _by_class(posterior, column, partial, result):
 
 
 @njit(nogil=True, cache=True)
-def backward(
-    emissions, column, weights, final, low, high, alpha, total, total_digit, occupancy, arcs
-):
-    """The posteriors: of classes at each frame into ``occupancy`` [T, D], of arcs into ``arcs`` [3, S].
-
-    Args as of ``forward``, ``alpha`` with all its rows; ``arcs`` may be [0, S], where not wanted.
-
-    Returns:
-        Those of initial and of final states, [S] each.
-    """
+def backward(emissions, column, weights, ends, low, high, alpha, digits, era, total, occupancy):
+    """The posteriors of classes at each frame, into ``occupancy`` [T, D], by β_t(s), the sum over all ways on
+    from state s after t frames. Args as of ``forward``, whose result ``total`` is, with all rows of α."""
+    final, final_digit = ends[2], ends[3]
     frames, states = len(emissions), len(column)
-    inverse = 1.0 / total
-    beta, entering = final.copy(), np.empty_like(final)
-    emission = np.empty((2, states), np.float64)
-    posterior = np.empty(states, np.float64)
-    partial = np.empty((4, occupancy.shape[1]), np.float64)
-    at_end = np.zeros(states, np.float64)
-    a, b = low[frames], high[frames] + 1
-    row = alpha[frames]
-    for s in range(a, b):
-        p = MARGIN + s
-        at_end[s] = _posterior(row[0, p], row[1, p], final[0, p], final[1, p], inverse, total_digit)
+    beta, other = np.zeros((2, states + 2 * MARGIN), np.float64)
+    digit, other_digit = np.zeros((2, states), np.float64)
+    entering = np.zeros(states + 2 * MARGIN, np.float64)
+    emission = np.zeros(states + 2 * MARGIN, np.float64)
+    plain, partial = np.empty(occupancy.shape[1], np.float64), np.empty((4, occupancy.shape[1]), np.float64)
+    posterior, factor = np.empty(states, np.float64), np.empty(states, np.float64)
+    weighed = np.zeros((3, states + MARGIN), np.float64)
+    carried = 0.0
+    for s in range(states - 1, -1, -1):
+        beta[MARGIN + s], digit[s] = _normalised(final[s], _digit(final_digit, s))
+        carried = digit[s] if final[s] > 0.0 else carried
+        digit[s] = carried
+    _weigh(weights, digit, 0, states - 1, -1.0, weighed)
+    seen = -1
     for t in range(frames, 0, -1):
         a, b = low[t], high[t] + 1
-        inside = slice(a + MARGIN, b + MARGIN)
-        row, before = alpha[t], alpha[t - 1]
-        _spread(emissions[t - 1], column[a:b], emission)
-        _enter(
-            row[0, inside], row[1, inside], beta[0, inside], beta[1, inside], emission[0], emission[1],
-            inverse, total_digit, posterior[: b - a],
-        )  # fmt: skip
+        if seen != era[t]:
+            seen = era[t]
+            for s in range(states):
+                size = _scaled(1.0 / total[0], digits[seen, s] + digit[s] - total[1])
+                factor[s] = min(size, 2.0**1000)
+        _posteriors(alpha[t, a + 2 : b + 2], beta[a + 2 : b + 2], factor[a:b], posterior[: b - a])
         _by_class(posterior[: b - a], column[a:b], partial, occupancy[t - 1])
+        _spread(emissions[t - 1], column[a:b], plain, emission[a + 2 :])
+        _clear(emission, a, b - 1)
         _clear(beta, a, b - 1)
-        for k in range(len(arcs)):
-            _add_arcs(
-                before[0, a + MARGIN - k : b + MARGIN - k], before[1, a + MARGIN - k : b + MARGIN - k],
-                weights[k, a:b], beta[0, inside], beta[1, inside], inverse, total_digit, arcs[k, a:b],
-            )  # fmt: skip
-        a, b = low[t - 1], high[t - 1] + 1
-        _step_back(
-            beta[0, a + MARGIN : b + 2 * MARGIN], beta[1, a + MARGIN : b + 2 * MARGIN],
-            weights[0, a : b + MARGIN], weights[1, a : b + MARGIN], weights[2, a : b + MARGIN],
-            entering[0, a + MARGIN : b + MARGIN], entering[1, a + MARGIN : b + MARGIN],
-        )  # fmt: skip
-        beta, entering = entering, beta
-    at_start = np.zeros(states, np.float64)
-    for s in range(low[0], high[0] + 1):
-        p = MARGIN + s
-        at_start[s] = _posterior(alpha[0, 0, p], alpha[0, 1, p], beta[0, p], beta[1, p], inverse, total_digit)
-    return at_start, at_end
+        _multiply(beta[a : b + 4], emission[a : b + 4], entering[a : b + 4])
+        c, d = low[t - 1], high[t - 1] + 1
+        if _step_back(
+            entering[c + 2 : d + 4], weighed[0, c : d + 2], weighed[1, c : d + 2], weighed[2, c : d + 2],
+            emission[c + 2 : d + 4], other[c + 2 : d + 2],
+        ):  # fmt: skip
+            _step_back_by_state(
+                beta, digit, weights, emissions[t - 1], column, c, d - 1, b - 1, other, other_digit
+            )
+            digit, other_digit = other_digit, digit
+            _weigh(weights, digit, 0, d - 1, -1.0, weighed)
+            weighed[:, d:] = 0.0
+            seen = -1
+        beta, other = other, beta
