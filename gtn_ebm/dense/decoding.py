@@ -165,6 +165,7 @@ class _SearchGraph(NamedTuple):
         initial: energies, [S].
         to_go: a lower bound on the energy from each state to the end in the graph alone, [S].
         largest_label: of those read.
+        versions: of the tensors of energies, which may be changed in place; None where not counted.
     """
 
     consuming: _Arcs
@@ -172,6 +173,7 @@ class _SearchGraph(NamedTuple):
     initial: NDArray[np.float64]
     to_go: NDArray[np.float64]
     largest_label: int
+    versions: tuple[int | None, ...]
 
 
 _known: WeakKeyDictionary[Graph, _SearchGraph] = WeakKeyDictionary()
@@ -179,7 +181,9 @@ _known: WeakKeyDictionary[Graph, _SearchGraph] = WeakKeyDictionary()
 
 def _search_graph(graph: Graph) -> _SearchGraph:
     known = _known.get(graph)
-    if known is None:
+    parts = graph.energies, graph.initial, graph.final
+    versions = tuple(None if part.is_inference() else part._version for part in parts)
+    if known is None or known.versions != versions or None in versions:
         frame_arcs(graph.structure)  # refuses cycles of epsilons
         for what in ("energies", "initial", "final"):
             check_energies(as_array(getattr(graph, what)), f"{what}[{{}}] of the decoding graph")
@@ -191,6 +195,7 @@ def _search_graph(graph: Graph) -> _SearchGraph:
             initial,
             _least_to_go(graph),
             int(graph.input_labels.max(initial=EPSILON)),
+            versions,
         )
     return known
 

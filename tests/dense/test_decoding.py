@@ -194,6 +194,13 @@ def test_energies_are_differentiable() -> None:
     assert gradients[1].sum() == len(found.path.arcs)
 
 
+def test_energies_may_be_changed_in_place() -> None:
+    graph = Graph(Structure([0, 0], [1, 1], [1, 2]), torch.tensor([0.0, 1.0]))
+    assert decode(torch.zeros(1, 1, 3), None, graph)[0].path.output_labels == [1]
+    graph.energies[0] = 2.0
+    assert decode(torch.zeros(1, 1, 3), None, graph)[0].path.output_labels == [2]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
