@@ -2,7 +2,17 @@
 
 import typer
 
-from benchmarks import best_paths, compose, crf, ctc, free_energy, lexicon, transducer
+from benchmarks import (
+    alignment,
+    best_paths,
+    compose,
+    crf,
+    ctc,
+    decoding,
+    free_energy,
+    lexicon,
+    transducer,
+)
 
 app = typer.Typer(add_completion=False, help=__doc__)
 BENCHMARKS = {
@@ -13,6 +23,8 @@ BENCHMARKS = {
     "crf": crf.main,
     "ctc": ctc.main,
     "transducer": transducer.main,
+    "alignment": alignment.main,
+    "decoding": decoding.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

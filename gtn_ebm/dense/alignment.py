@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
-from gtn_ebm.dense.best_path import PathBatch, energies, labels_of, prepare_paths, traces
+from gtn_ebm.dense import topologies
+from gtn_ebm.dense.free_energy import posteriors
+from gtn_ebm.dense.least_energy import PathBatch, Trace, energies, labels_of, prepare_paths, traces
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.symbols import EPSILON
@@ -56,10 +58,11 @@ class Alignment(NamedTuple):
 def forced_align(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
-    graphs: Graph | Sequence[Graph],
+    targets: Graph | Sequence[Graph | ArrayLike],
     blank: int | None = 0,
+    beta: float | None = None,
 ) -> list[Alignment]:
-    """The best alignment of each item's frames with its graph, exactly, and the frames of each token.
+    """The best alignment of each item's frames with its target, exactly, and the frames of each token.
 
     A token begins with an arc that writes an output label, unless that is a loop at its state or reads the
     blank; it lasts until the last frame before the next token in which no blank is read. So in the graph of
@@ -71,31 +74,43 @@ def forced_align(
     Args:
         emissions: energies (−log p of a network), [B, T, C] floating; lower is better, +inf is impossible.
         lengths: frames of each item, [B] integers; T for all where None.
-        graphs: of the transcripts; one for all items, or a list of B.
+        targets: what was said: a graph for all items, or for each item a graph or a row of labels, [B]. A row
+            stands for its ``topologies.ctc``.
         blank: the label of frames that belong to no token; None where there is none such.
+        beta: inverse temperature of the posteriors that confidences are made of; without it there are none,
+            which saves most of the time.
 
     Raises:
         GraphError: an item cannot be aligned: the message says which, and how many frames it lacks. And what
             ``best_path`` raises.
 
     >>> emissions = -torch.tensor([[[0.1, 0.8, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]]]).log()
-    >>> from gtn_ebm import Structure
-    >>> one_two = Graph(Structure([0, 1, 1, 2], [1, 1, 2, 2], [1, 1, 2, 2], [1, -1, 2, -1]))
-    >>> (alignment,) = forced_align(emissions, None, one_two)
-    >>> [span[:3] for span in alignment.spans]
-    [(1, 0, 2), (2, 2, 3)]
+    >>> (alignment,) = forced_align(emissions, None, [[1, 2]], beta=1.0)
+    >>> [(span.label, span.start, span.end, round(span.confidence, 2)) for span in alignment.spans]
+    [(1, 0, 2, 0.81), (2, 2, 3, 0.95)]
     """
-    batch = prepare_paths(emissions, lengths, graphs)
+    batch = prepare_paths(emissions, lengths, _graphs(targets, blank))
     found = traces(batch)
     missing = [_missing(batch, item) for item, trace in enumerate(found) if trace is None]
     if missing:
         raise GraphError("; ".join(missing[:MOST_NAMED]) + ("; …" if len(missing) > MOST_NAMED else ""))
-    each = zip(batch.graphs, found, energies(batch, found).unbind(), emissions.detach(), strict=True)
+    certain: Sequence[Tensor | None] = [None] * len(found)
+    if beta is not None:
+        certain = posteriors(emissions.detach(), batch.lengths, batch.graphs, beta).classes.unbind()
+    each = zip(batch.graphs, found, energies(batch, found).unbind(), emissions.detach(), certain, strict=True)
     return [
-        Alignment(labels_of(graph, trace), energy, spans(graph, trace.arcs, frames, blank))
-        for graph, trace, energy, frames in each
+        Alignment(labels_of(graph, trace), energy, _spans(graph, trace, frames, blank, classes))
+        for graph, trace, energy, frames, classes in each
         if trace is not None
     ]
+
+
+def _graphs(targets: Graph | Sequence[Graph | ArrayLike], blank: int | None) -> Graph | list[Graph]:
+    if isinstance(targets, Graph):
+        return targets
+    if blank is None and not all(isinstance(target, Graph) for target in targets):
+        raise GraphError("a row of labels is aligned with blanks between; name the blank, or give graphs")
+    return [target if isinstance(target, Graph) else topologies.ctc(target, blank or 0) for target in targets]
 
 
 def _missing(batch: PathBatch, item: int) -> str:
@@ -117,35 +132,50 @@ def _missing(batch: PathBatch, item: int) -> str:
 def spans(
     graph: Graph,
     arcs: NDArray[np.int64],
-    emissions: Tensor,
-    blank: int | None = 0,
+    paid: NDArray[np.float64],
+    blank: int | None,
+    certain: NDArray[np.float64] | None = None,
 ) -> list[Span]:
     """The tokens along a path of the graph, as ``forced_align`` defines them.
 
     Args:
         arcs: of the path, [L].
-        emissions: of the item, [T, C].
+        paid: what each of them costs, emissions included, [L].
+        certain: the posterior of the label read in each frame, [T].
     """
     read, written = graph.input_labels[arcs], graph.output_labels[arcs]
     consumes = read != EPSILON
     frame = np.cumsum(consumes) - consumes  # of arcs that consume none, the next
     speaks = consumes if blank is None else consumes & (read != blank)
-    begins = (written != EPSILON) & ~(consumes & ~speaks) & (graph.source[arcs] != graph.destination[arcs])
+    begins = (written != EPSILON) & (speaks | ~consumes) & (graph.source[arcs] != graph.destination[arcs])
     token = np.cumsum(begins) - 1
     within = speaks & (token >= 0)
     start, end = frame[begins].copy(), frame[begins].copy()
     start[token[within][::-1]] = frame[within][::-1]
     end[token[within]] = frame[within] + 1
-    paid = as_array(graph.energies)[arcs].astype(np.float64)
-    paid[consumes] += as_array(emissions)[frame[consumes], read[consumes]]
-    up_to = np.concatenate([[0.0], np.bincount(frame, paid)]).cumsum()
-    energy = up_to[end] - up_to[start]
-    return [
-        Span(*values, math.nan)
-        for values in zip(
-            written[begins].tolist(), start.tolist(), end.tolist(), energy.tolist(), strict=True
-        )
-    ]
+    energy = _sums(np.bincount(frame, paid), start, end)
+    confidence = np.full(len(start), np.nan)
+    if certain is not None:
+        np.divide(_sums(certain, start, end), end - start, out=confidence, where=end > start)
+    columns = written[begins], start, end, energy, confidence.clip(max=1.0)
+    return [Span(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _sums(values: NDArray[Any], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
+    up_to = np.concatenate([[0.0], values]).cumsum()
+    summed: NDArray[np.float64] = up_to[end] - up_to[start]
+    return summed
+
+
+def _spans(
+    graph: Graph, trace: Trace, emissions: Tensor, blank: int | None, certain: Tensor | None
+) -> list[Span]:
+    """``certain``: posteriors of the classes, [T, C]."""
+    labels = labels_of(graph, trace)
+    read = np.arange(len(labels)), labels
+    paid = as_array(graph.energies)[trace.arcs].astype(np.float64)
+    paid[graph.input_labels[trace.arcs] != EPSILON] += as_array(emissions)[read]
+    return spans(graph, trace.arcs, paid, blank, None if certain is None else as_array(certain)[read])
 
 
 def fewest_frames(graph: Graph) -> int | None:

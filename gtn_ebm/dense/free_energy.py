@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from gtn_ebm import inference
 from gtn_ebm.dense.batch import Batch, prepare
+from gtn_ebm.dense.least_energy import minimum_energy
 from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
@@ -215,8 +216,6 @@ def free_energy(
     """
     check_beta(beta)
     if math.isinf(beta):
-        from gtn_ebm.dense.best_path import minimum_energy
-
         return minimum_energy(emissions, lengths, graphs)
     items = _Items(prepare(emissions, lengths, graphs, beta), beta)
     # Posteriors are the gradient; without one they are not worked out.

@@ -14,7 +14,7 @@ from torch import Tensor
 from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
-from gtn_ebm.inference import free_energy
+from gtn_ebm.inference.free_energy import free_energy
 from gtn_ebm.kernels import transducer as kernels
 from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON

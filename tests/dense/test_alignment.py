@@ -8,23 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.timing import peak_memory
 from gtn_ebm import Graph, GraphError, Structure
-from gtn_ebm.dense.alignment import fewest_frames, forced_align
-from tests.dense.test_best_path import random_emissions
+from gtn_ebm.dense import fewest_frames, forced_align, posteriors
+from gtn_ebm.dense.topologies import ctc
+from tests.dense.test_least_energy import random_emissions
 from tests.enumeration import graphs, walks
-
-
-def ctc(target: list[int], blank: int = 0) -> Graph:
-    """Blank and label states in turn; each label is written when its state is entered."""
-    labels = [blank] + [label for token in target for label in (token, blank)]
-    arcs = [(v, v, labels[v], -1) for v in range(len(labels))]
-    for v in range(1, len(labels)):
-        wrote = labels[v] if v % 2 else -1
-        arcs.append((v - 1, v, labels[v], wrote))
-        if v % 2 and v > 1 and labels[v] != labels[v - 2]:
-            arcs.append((v - 2, v, labels[v], wrote))
-    source, destination, read, written = zip(*arcs, strict=True)
-    return Graph(Structure(source, destination, read, written), final=range(len(labels))[-2:])
 
 
 def plain_recursion(emissions: np.ndarray, target: list[int]) -> tuple[float, list[int]]:
@@ -53,13 +42,12 @@ def plain_recursion(emissions: np.ndarray, target: list[int]) -> tuple[float, li
 @settings(deadline=None, max_examples=200)
 def test_ctc_as_by_a_plain_recursion(target: list[int], frames: int, seed: int) -> None:
     emissions = random_emissions(seed, frames, 4, impossible=0.05)
-    graph = ctc(target)
     least, labels = plain_recursion(emissions.numpy(), target)
     if least == math.inf:
         with pytest.raises(GraphError, match="item 0 cannot be aligned"):
-            forced_align(emissions[None], None, graph)
+            forced_align(emissions[None], None, [target])
         return
-    (found,) = forced_align(emissions[None], None, graph)
+    (found,) = forced_align(emissions[None], None, [target])
     assert found.energy.item() == pytest.approx(least, abs=1e-9)
     assert found.labels.tolist() == labels
     assert [span.label for span in found.spans] == target
@@ -116,3 +104,29 @@ def test_energy_is_differentiable() -> None:
     (found,) = forced_align(emissions, None, ctc([1, 2]))
     (gradient,) = torch.autograd.grad(found.energy, emissions)
     assert gradient[0].nonzero()[:, 1].tolist() == found.labels.tolist()
+
+
+def test_confidence_is_the_mean_posterior_of_what_is_read() -> None:
+    emissions = random_emissions(5, 2, 9, 4, impossible=0.0)
+    targets, lengths = [[1, 2, 2], [3]], torch.tensor([9, 6])
+    found = forced_align(emissions, lengths, targets, beta=2.0)
+    classes = posteriors(emissions, lengths, list(map(ctc, targets)), 2.0).classes
+    for item, alignment in enumerate(found):
+        for span in alignment.spans:
+            within = classes[item, span.start : span.end, span.label]
+            assert span.confidence == pytest.approx(within.mean().item(), abs=1e-9)
+    assert math.isnan(forced_align(emissions, lengths, targets)[0].spans[0].confidence)
+    with pytest.raises(GraphError, match="name the blank"):
+        forced_align(emissions, None, targets, blank=None)
+
+
+@pytest.mark.slow
+def test_an_hour_is_aligned_in_memory_that_grows_slowly() -> None:
+    frames, labels = 180_000, 50_000
+    generator = torch.Generator().manual_seed(0)
+    emissions = -torch.randn(1, frames, 30, generator=generator).log_softmax(-1)
+    target = torch.randint(1, 30, (labels,), generator=generator)
+    assert peak_memory(lambda: forced_align(emissions, None, [target])) < 400 * 2**20  # in full 4.5 GB
+    (found,) = forced_align(emissions, None, [target])
+    assert [span.label for span in found.spans] == target.tolist()
+    assert found.energy.item() == pytest.approx(sum(emissions[0, range(frames), found.labels].tolist()))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, compose
 from gtn_ebm import best_path as best_path_of_graph
-from gtn_ebm.dense import best_path as module
-from gtn_ebm.dense.best_path import best_path, minimum_energy
+from gtn_ebm.dense import least_energy as module
+from gtn_ebm.dense.least_energy import best_path, minimum_energy
 from gtn_ebm.kernels import chain_paths
 from tests.enumeration import FINITE_ENERGIES, finite_part, graphs, requiring_grad
 
