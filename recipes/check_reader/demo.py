@@ -16,7 +16,7 @@ from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.synthetic import write_folder
 from recipes.check_reader.training import Settings, Training
 
-ENOUGH = 6
+ENOUGH = 5
 """Epochs of the whole demo: some minutes."""
 
 AMOUNTS = 100
