@@ -1,0 +1,199 @@
+"""Forced alignment: which frames of a recording or an image each token of its transcript takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gtn_ebm import inference
+from gtn_ebm.dense import topologies
+from gtn_ebm.dense.free_energy import posteriors
+from gtn_ebm.dense.least_energy import PathBatch, Trace, energies, labels_of, prepare_paths, traces
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph, as_array
+from gtn_ebm.symbols import EPSILON
+
+MOST_NAMED = 5
+"""Items in a message."""
+
+
+class Span(NamedTuple):
+    """A token and the frames it takes.
+
+    Attributes:
+        label: what the graph writes.
+        start, end: its first frame, and the one behind its last; equal where it takes none.
+        energy: of these frames, emissions and arcs; divide by ``end − start`` for a mean a frame.
+        confidence: the posterior probability of the label read in each of its frames, averaged, between 0 and
+            1; NaN where it was not asked for or the token takes no frame.
+    """
+
+    label: int
+    start: int
+    end: int
+    energy: float
+    confidence: float
+
+
+class Alignment(NamedTuple):
+    """The best path of one item.
+
+    Attributes:
+        labels: read in each frame, [T].
+        energy: of the path, a scalar, differentiable.
+        spans: of its tokens, in order.
+    """
+
+    labels: NDArray[np.int64]
+    energy: Tensor
+    spans: list[Span]
+
+
+def forced_align(
+    emissions: Tensor,
+    lengths: Tensor | ArrayLike | None,
+    targets: Graph | Sequence[Graph | ArrayLike],
+    blank: int | None = 0,
+    beta: float | None = None,
+) -> list[Alignment]:
+    """The best alignment of each item's frames with its target, exactly, and the frames of each token.
+
+    A token begins with an arc that writes an output label, unless that is a loop at its state or reads the
+    blank; it lasts until the last frame before the next token in which no blank is read. So in the graph of
+    connectionist temporal classification each token takes the frames that read its label, and blanks between
+    tokens belong to none, while in a graph without blanks tokens take all frames from the first on.
+
+    Time and memory are those of ``best_path``.
+
+    Args:
+        emissions: energies (−log p of a network), [B, T, C] floating; lower is better, +inf is impossible.
+        lengths: frames of each item, [B] integers; T for all where None.
+        targets: what was said: a graph for all items, or for each item a graph or a row of labels, [B]. A row
+            stands for its ``topologies.ctc``.
+        blank: the label of frames that belong to no token; None where there is none such.
+        beta: inverse temperature of the posteriors that confidences are made of; without it there are none,
+            which saves most of the time.
+
+    Raises:
+        GraphError: an item cannot be aligned: the message says which, and how many frames it lacks. And what
+            ``best_path`` raises.
+
+    >>> emissions = -torch.tensor([[[0.1, 0.8, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]]]).log()
+    >>> (alignment,) = forced_align(emissions, None, [[1, 2]], beta=1.0)
+    >>> [(span.label, span.start, span.end, round(span.confidence, 2)) for span in alignment.spans]
+    [(1, 0, 2, 0.81), (2, 2, 3, 0.95)]
+    """
+    batch = prepare_paths(emissions, lengths, _graphs(targets, blank))
+    found = traces(batch)
+    missing = [_missing(batch, item) for item, trace in enumerate(found) if trace is None]
+    if missing:
+        raise GraphError("; ".join(missing[:MOST_NAMED]) + ("; …" if len(missing) > MOST_NAMED else ""))
+    certain = [None] * len(found)
+    if beta is not None:
+        certain = posteriors(emissions.detach(), batch.lengths, batch.graphs, beta).classes
+    each = zip(batch.graphs, found, energies(batch, found).unbind(), emissions.detach(), certain, strict=True)
+    return [
+        Alignment(labels_of(graph, trace), energy, _spans(graph, trace, frames, blank, classes))
+        for graph, trace, energy, frames, classes in each
+        if trace is not None
+    ]
+
+
+def _graphs(targets: Graph | Sequence[Graph | ArrayLike], blank: int | None) -> Graph | list[Graph]:
+    if isinstance(targets, Graph):
+        return targets
+    if blank is None and not all(isinstance(target, Graph) for target in targets):
+        raise GraphError("a row of labels is aligned with blanks between; name the blank, or give graphs")
+    return [target if isinstance(target, Graph) else topologies.ctc(target, blank or 0) for target in targets]
+
+
+def _missing(batch: PathBatch, item: int) -> str:
+    """Why there is no path."""
+    frames, fewest = batch.lengths[item], fewest_frames(batch.graphs[item])
+    if fewest is None:
+        return f"item {item} cannot be aligned: its graph has no path of finite energy"
+    if fewest > frames:
+        return (
+            f"item {item} cannot be aligned: its graph takes at least {fewest} frames, but there are "
+            f"{frames}: {fewest - frames} are missing"
+        )
+    return (
+        f"item {item} cannot be aligned: its graph takes {fewest} frames or more, but no path of exactly "
+        f"{frames} avoids emissions of +inf"
+    )
+
+
+def spans(
+    graph: Graph,
+    arcs: NDArray[np.int64],
+    paid: NDArray[np.float64],
+    blank: int | None,
+    certain: NDArray[np.float64] | None = None,
+) -> list[Span]:
+    """The tokens along a path of the graph, as ``forced_align`` defines them.
+
+    Args:
+        arcs: of the path, [L].
+        paid: what each of them costs, emissions included, [L].
+        certain: the posterior of the label read in each frame, [T].
+    """
+    read, written = graph.input_labels[arcs], graph.output_labels[arcs]
+    consumes = read != EPSILON
+    frame = np.cumsum(consumes) - consumes  # of arcs that consume none, the next
+    speaks = consumes if blank is None else consumes & (read != blank)
+    begins = (written != EPSILON) & (speaks | ~consumes) & (graph.source[arcs] != graph.destination[arcs])
+    token = np.cumsum(begins) - 1
+    within = speaks & (token >= 0)
+    start, end = frame[begins].copy(), frame[begins].copy()
+    start[token[within][::-1]] = frame[within][::-1]
+    end[token[within]] = frame[within] + 1
+    energy = _sums(np.bincount(frame, paid), start, end)
+    confidence = np.full(len(start), np.nan)
+    if certain is not None:
+        np.divide(_sums(certain, start, end), end - start, out=confidence, where=end > start)
+    columns = written[begins], start, end, energy, confidence.clip(max=1.0)
+    return [Span(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _sums(values: NDArray[Any], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
+    up_to = np.concatenate([[0.0], values]).cumsum()
+    summed: NDArray[np.float64] = up_to[end] - up_to[start]
+    return summed
+
+
+def _spans(
+    graph: Graph, trace: Trace, emissions: Tensor, blank: int | None, certain: Tensor | None
+) -> list[Span]:
+    """``certain``: posteriors of the classes, [T, C]."""
+    labels = labels_of(graph, trace)
+    read = np.arange(len(labels)), labels
+    paid = as_array(graph.energies)[trace.arcs].astype(np.float64)
+    paid[graph.input_labels[trace.arcs] != EPSILON] += as_array(emissions)[read]
+    return spans(graph, trace.arcs, paid, blank, None if certain is None else as_array(certain)[read])
+
+
+def fewest_frames(graph: Graph) -> int | None:
+    """How many frames the shortest path of finite energy takes; None where there is no path.
+
+    >>> fewest_frames(Graph.linear([3, 1, 4]))
+    3
+    """
+
+    def allowed(energies: Tensor, cost: Tensor | float) -> Tensor:
+        return torch.where(energies.detach().double().cpu() < math.inf, cost, math.inf)
+
+    consumes = torch.from_numpy((graph.input_labels != EPSILON).astype(np.float64))
+    counting = Graph(
+        graph.structure,
+        allowed(graph.energies, consumes),
+        allowed(graph.initial, 0.0).double(),
+        allowed(graph.final, 0.0).double(),
+    )
+    fewest = float(inference.minimum_energy(counting))
+    return None if fewest == math.inf else int(fewest)

@@ -1,0 +1,213 @@
+"""Beam search against explicit composition: what it finds, its lattice, and what it says that it left out."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gtn_ebm import CycleError, Graph, GraphError, Structure, best_path, best_paths, compose, connect, project
+from gtn_ebm.dense import decoding as module
+from gtn_ebm.dense.batch import frame_arcs
+from gtn_ebm.dense.decoding import Decoder, Decoding, decode
+from tests.dense.test_least_energy import emissions_lattice, random_emissions
+from tests.enumeration import graphs, language, same_language, walks
+
+
+def energy_of(found: Decoding) -> float:
+    return math.inf if found.path is None else found.path.energy.item()
+
+
+def without_epsilon_cycles(graph: Graph) -> bool:
+    try:
+        frame_arcs(graph.structure)
+    except CycleError:
+        return False
+    return True
+
+
+SEEDS = st.integers(0, 10_000)
+
+
+@given(graphs(acyclic=False).filter(without_epsilon_cycles), st.integers(0, 4), SEEDS)
+@settings(deadline=None, max_examples=200)
+def test_lattice_without_a_beam_is_the_composition(graph: Graph, frames: int, seed: int) -> None:
+    emissions = random_emissions(seed, frames, 2)
+    composed = compose(emissions_lattice(emissions), graph)
+    assume(composed.arcs < 40)
+    (found,) = decode(emissions[None], None, graph, beam=math.inf, lattice_beam=math.inf)
+    assert same_language(language(walks(found.lattice)), language(walks(composed)))
+    expected = best_path(composed)
+    assert energy_of(found) == pytest.approx(math.inf if expected is None else expected.energy.item())
+    assert found.pruning.exact
+    assert not found.pruning.pruned.any()
+    frame, arcs = found.lattice.attributes["frame"], found.lattice.arc_maps[0]
+    assert (found.lattice.input_labels == graph.input_labels[arcs]).all()
+    for walk in walks(found.lattice):
+        read = [arc for arc in walk.arcs if found.lattice.input_labels[arc] >= 0]
+        assert frame[read].tolist() == list(range(frames))
+
+
+@given(
+    graphs(acyclic=False, most_states=8, most_arcs=24).filter(without_epsilon_cycles),
+    st.integers(0, 12),
+    SEEDS,
+    st.sampled_from([0.0, 0.5, 2.0]),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 1.0]),
+)
+@settings(deadline=None, max_examples=300)
+def test_what_a_beam_leaves_out_is_bounded(
+    graph: Graph, frames: int, seed: int, beam: float, most: int, lattice_beam: float
+) -> None:
+    emissions = random_emissions(seed, frames, 2)
+    expected = best_path(compose(emissions_lattice(emissions), graph))
+    least = math.inf if expected is None else expected.energy.item()
+    (found,) = decode(emissions[None], None, graph, beam, most, lattice_beam)
+    pruning = found.pruning
+    assert pruning.active.shape == (frames + 1,)
+    assert pruning.active.max() <= most
+    assert energy_of(found) >= least - 1e-9
+    assert min(energy_of(found), pruning.bound.min()) <= least + 1e-9
+    assert pruning.exact == (pruning.bound.min() >= energy_of(found))
+    assert ((pruning.gap < math.inf) == (pruning.pruned > 0)).all()
+    if pruning.exact:
+        assert energy_of(found) == pytest.approx(least, abs=1e-9)
+
+
+@given(
+    graphs(acyclic=False, most_states=8, most_arcs=24).filter(without_epsilon_cycles),
+    st.lists(st.integers(0, 5), max_size=6),
+    SEEDS,
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=150)
+def test_pieces_give_what_the_whole_gives(graph: Graph, pieces: list[int], seed: int, roomy: bool) -> None:
+    emissions = random_emissions(seed, sum(pieces), 2)
+    limits = {"beam": 3.0, "max_active": 5, "lattice_beam": 2.0}
+    (whole,) = decode(emissions[None], None, graph, **limits)
+    with pytest.MonkeyPatch.context() as patch:
+        if not roomy:
+            patch.setattr(module, "SMALLEST_LATTICE", 0)
+        decoder = Decoder(graph, **limits)
+        for piece in emissions.split(pieces):
+            decoder.feed(piece)
+            decoder.so_far()
+        found = decoder.result()
+    assert energy_of(found) == energy_of(whole)
+    assert found.spans == whole.spans or any(math.isnan(span.confidence) for span in whole.spans)
+    assert np.array_equal(found.lattice.source, whole.lattice.source)
+    assert np.array_equal(found.lattice.destination, whole.lattice.destination)
+    assert np.array_equal(found.lattice.arc_maps[0], whole.lattice.arc_maps[0])
+    assert torch.equal(found.lattice.energies, whole.lattice.energies)
+    for ours, theirs in zip(found.pruning, whole.pruning, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def two_words() -> Graph:
+    """Any number of "ab" (label 5) and "b" (6), with blanks (0) before, between and after letters."""
+    source, destination = [0, 0, 1, 1, 1, 2, 2, 0, 3, 3, 3], [0, 1, 1, 4, 2, 2, 0, 3, 3, 0, 1]
+    read, written = [0, 1, 1, 0, 2, 2, 0, 2, 2, 0, 1], [-1, 5, -1, -1, -1, -1, -1, 6, -1, -1, 5]
+    arcs = [*zip(source, destination, read, written, strict=True), (4, 4, 0, -1), (4, 2, 2, -1)]
+    return Graph(Structure(*zip(*arcs, strict=True)), final=[0, 2, 3])
+
+
+def spoken(labels: list[int]) -> torch.Tensor:
+    emissions = torch.full((1, len(labels), 3), 3.0)
+    emissions[0, range(len(labels)), labels] = 0.25
+    return emissions
+
+
+def test_words_and_when_they_are() -> None:
+    (found,) = decode(spoken([0, 1, 0, 2, 2, 0, 2, 0]), None, two_words())
+    assert found.path is not None
+    assert found.path.output_labels == [5, 6]
+    assert found.path.input_labels == [0, 1, 0, 2, 2, 0, 2, 0]
+    assert [span[:4] for span in found.spans] == [(5, 1, 5, 1.0), (6, 6, 7, 0.25)]
+    assert found.pruning.exact
+
+
+def test_best_answers_are_those_of_the_composition() -> None:
+    emissions = random_emissions(0, 6, 3, impossible=0.0)
+    (found,) = decode(emissions[None], None, two_words(), beam=math.inf, lattice_beam=6.0)
+    composed = compose(emissions_lattice(emissions), two_words().to(torch.float64))
+    expected = best_paths(project(composed, "output"), 4, unique=True)
+    answers = found.best(4)
+    assert [path.output_labels for path in answers] == [path.output_labels for path in expected]
+    for ours, theirs in zip(answers, expected, strict=True):
+        assert ours.energy.item() == pytest.approx(theirs.energy.item(), abs=1e-9)
+        assert len(ours.input_labels) == 6
+
+
+def test_an_unfinished_answer_may_be_asked_for() -> None:
+    decoder = Decoder(two_words())
+    decoder.feed(torch.tensor([[math.inf, 0.25, math.inf]]))
+    assert decoder.result().path is None
+    assert decoder.so_far().path.output_labels == [5]
+
+
+def test_where_all_ways_end_it_says_whether_that_is_proven() -> None:
+    one_frame = Graph.linear([1])
+    (found,) = decode(torch.zeros(1, 3, 2), None, one_frame)
+    assert found.path is None
+    assert found.pruning.exact
+    assert found.lattice.states == 0
+    late = Graph(Structure([0, 0, 1, 2], [1, 2, 1, 3], [0, 1, 0, 0]), final=[3])
+    (found,) = decode(torch.tensor([[[0.0, 9.0], [0.0, 0.0]]]), None, late, beam=1.0)
+    assert found.path is not None  # the way to state 1 leads nowhere in the end, but is not known to
+    assert found.path.input_labels == [1, 0]
+
+
+def test_energies_are_differentiable() -> None:
+    emissions = random_emissions(0, 1, 6, 3, impossible=0.0).requires_grad_()
+    graph = two_words().to(torch.float64)
+    energies = graph.energies.clone().requires_grad_()
+    graph = graph.with_energies(energies)
+    (found,) = decode(emissions, None, graph, lattice_beam=3.0)
+    (plain,) = decode(emissions.detach(), None, graph.detach(), lattice_beam=3.0)
+    assert torch.allclose(found.lattice.energies, plain.lattice.energies)
+    assert found.path is not None
+    gradients = torch.autograd.grad(found.path.energy, [emissions, energies])
+    assert gradients[0][0].nonzero()[:, 1].tolist() == found.path.input_labels
+    assert gradients[1].sum() == len(found.path.arcs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam": -1.0}, "beam"),
+        ({"max_active": 0}, "max_active"),
+        ({"lattice_beam": math.nan}, "lattice_beam"),
+    ],
+)
+def test_limits_out_of_range(options: dict, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        decode(torch.zeros(1, 2, 2), None, Graph.linear([0, 1]), **options)
+
+
+def test_bad_pieces() -> None:
+    decoder = Decoder(Graph.linear([0, 1]))
+    with pytest.raises(GraphError, match="label 1, but there are 1 classes"):
+        decoder.feed(torch.zeros(2, 1))
+    with pytest.raises(GraphError, match="frames, classes"):
+        decoder.feed(torch.zeros(2))
+    with pytest.raises(GraphError, match="frame 1 and class 0 is nan"):
+        decoder.feed(torch.tensor([[0.0, 0.0], [math.nan, 0.0]]))
+    with pytest.raises(CycleError, match="epsilon"):
+        Decoder(Graph(Structure([0, 1], [1, 0], [-1, -1])))
+
+
+def test_negative_cycles_leave_nothing_proven() -> None:
+    graph = Graph(Structure([0, 0, 1], [0, 1, 1], [0, 1, 0]), torch.tensor([-1.0, 0.0, 0.0]))
+    (found,) = decode(torch.rand(1, 5, 2), None, graph, beam=0.1)
+    assert found.path is not None
+    assert found.pruning.exact == (not found.pruning.pruned.any())
+
+
+def test_connected_lattice_of_long_input_stays_small() -> None:
+    (found,) = decode(spoken([0, 1, 0, 2, 2, 0, 2, 0] * 500), None, two_words())
+    assert found.lattice.arcs == 4000
+    assert connect(found.lattice).arcs == 4000
+    assert len(found.spans) == 1000
