@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gtn_ebm import inference
+from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import Batch, prepare
 from gtn_ebm.dense.sums import ChainSums, EmissionMemory, GraphSums, GraphWeights, Uses, scattered
 from gtn_ebm.distance import check_beta
@@ -89,8 +90,16 @@ class _FreeEnergies(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, items: _Items, differentiable: bool, emissions: Tensor, *parts: Tensor) -> Tensor:
-        memory, graphs = EmissionMemory(emissions), items.graphs(parts)
-        dtype, fixed = memory.values.dtype, not any(ctx.needs_input_grad[3:])
+        graphs, fixed = items.graphs(parts), not any(ctx.needs_input_grad[3:])
+        ctx.items = items
+        ctx.save_for_backward(emissions, *parts)
+        if cuda.takes(emissions):
+            free, ctx.occupancies, ctx.uses = cuda.free_energies(
+                graphs, items.lengths, emissions, items.beta, differentiable, differentiable and not fixed
+            )
+            return free
+        memory = EmissionMemory(emissions)
+        dtype = memory.values.dtype
 
         def one(item: int) -> tuple[float, NDArray[Any] | None, Uses | None]:
             graph = graphs[item]
@@ -103,9 +112,8 @@ class _FreeEnergies(torch.autograd.Function):
             return sums.free_energy(), uses and uses.classes, uses
 
         results = parallel_map(one, range(len(graphs)))
-        ctx.items, ctx.occupancies = items, [occupancies for _, occupancies, _ in results]
+        ctx.occupancies = [occupancies for _, occupancies, _ in results]
         ctx.uses = None if fixed else [uses for _, _, uses in results]
-        ctx.save_for_backward(emissions, *parts)
         return torch.tensor([free for free, _, _ in results], dtype=torch.float64)
 
     @staticmethod
@@ -117,9 +125,12 @@ class _FreeEnergies(torch.autograd.Function):
             classes, *uses = _PosteriorsOfItems.apply(items, emissions, *parts)
             factors = grad.to(emissions)
             return None, None, classes * factors[:, None, None], *_of_graphs(items, uses, factors)
-        factors = grad.tolist()
-        of_parts = items.added_up(ctx.uses, factors, parts) if ctx.uses else [None] * len(parts)
-        return None, None, scattered(emissions, items.classes, ctx.occupancies, factors), *of_parts
+        of_parts = items.added_up(ctx.uses, grad.tolist(), parts) if ctx.uses else [None] * len(parts)
+        if isinstance(ctx.occupancies, Tensor):
+            of_classes = ctx.occupancies * grad.to(ctx.occupancies)[:, None, None]
+        else:
+            of_classes = scattered(emissions, items.classes, ctx.occupancies, grad.tolist())
+        return None, None, of_classes.to(emissions), *of_parts
 
 
 def _of_graphs(items: _Items, uses: Sequence[Tensor], factors: Tensor) -> list[Tensor]:
@@ -212,7 +223,7 @@ def free_energy(
     """
     check_beta(beta)
     if math.isinf(beta):
-        from gtn_ebm.dense.best_path import minimum_energy
+        from gtn_ebm.dense.least_energy import minimum_energy
 
         return minimum_energy(emissions, lengths, graphs)
     items = _Items(prepare(emissions, lengths, graphs, beta), beta)
