@@ -7,8 +7,7 @@ first needed; with NUMBA_ENABLE_CUDASIM=1 in the environment its simulator runs 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,10 +18,11 @@ from torch import Tensor
 from gtn_ebm.dense.batch import FrameArcs
 from gtn_ebm.dense.sums import EmissionMemory, GraphWeights, Uses
 from gtn_ebm.errors import GtnEbmError
+from gtn_ebm.graph import Graph
 from gtn_ebm.kernels.structure import group
 
-THREADS = 512
-"""In a block, at most; the kernels count on no more."""
+THREADS = 256
+"""In a block, at most; ``kernels.dense_cuda.MOST_THREADS`` says why no more."""
 
 PARTS = 64
 """Blocks that share an item, at most, where all its frames are worked on at once."""
@@ -61,31 +61,37 @@ class _Device:
 
         self.kernels, self._cuda, self._device = dense_cuda, cuda, device
 
-    def holds(self, values: NDArray[Any]) -> Any:
-        """The same there, as kernels take it; never empty, for no memory is no pointer."""
+    def holds(self, values: NDArray[Any]) -> Tensor:
+        """The same there; never empty, for no memory is no pointer."""
         if values.size == 0:
             values = np.zeros([max(size, 1) for size in values.shape], values.dtype)
-        return self.array(torch.from_numpy(np.ascontiguousarray(values)).to(self._device))
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
 
     def full(self, shape: Sequence[int], value: float, dtype: torch.dtype = torch.float64) -> Tensor:
         return torch.full([max(size, 1) for size in shape], value, dtype=dtype, device=self._device)
 
-    def empty(self, shape: Sequence[int], dtype: torch.dtype = torch.float64) -> Tensor:
+    def empty(self, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
         return torch.empty([max(size, 1) for size in shape], dtype=dtype, device=self._device)
 
-    def array(self, values: Tensor) -> Any:
-        """The tensor's memory as kernels take it."""
-        return self._cuda.as_cuda_array(values) if values.is_cuda else values.numpy()
+    def launch(self, kernel: str, grid: int | tuple[int, int], threads: int, *arguments: Any) -> None:
+        """Kernels are given the memory of tensors, which may stand in tuples."""
+        on_gpu = self._device.type == "cuda"
+        number = torch.cuda.current_stream(self._device).cuda_stream if on_gpu else 0
+        with self._cuda.gpus[self._device.index or 0]:
+            stream = self._cuda.external_stream(number) if number else 0
+            getattr(self.kernels, kernel)[grid, threads, stream](*map(self._memory, arguments))
 
-    def launch(self, kernel: Any, grid: int | tuple[int, int], threads: int, *arguments: Any) -> None:
-        """Tensors among the arguments are given by their memory."""
-        given = [self.array(value) if isinstance(value, Tensor) else value for value in arguments]
-        with self._cuda.gpus[self._device.index] if self._device.type == "cuda" else nullcontext():
-            kernel[grid, threads, self._stream()](*given)
+    def share_out(self, kernel: str, work: NDArray[np.int64], *arguments: Any) -> None:
+        """Launches a kernel whose threads share out each item's work."""
+        most = int(work.max())
+        self.launch(kernel, (len(work), max(1, min(PARTS, -(-most // THREADS)))), _threads(most), *arguments)
 
-    def _stream(self) -> Any:
-        number = torch.cuda.current_stream(self._device).cuda_stream if self._device.type == "cuda" else 0
-        return self._cuda.external_stream(number) if number else 0
+    def _memory(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(self._memory, value))
+        if not isinstance(value, Tensor):
+            return value
+        return self._cuda.as_cuda_array(value) if value.is_cuda else value.numpy()
 
 
 def _energies(emissions: Tensor) -> Tensor:
@@ -232,12 +238,22 @@ class _Graphs:
         return device.holds(offsets.astype(np.int64)), device.holds(arcs.astype(np.int64))
 
 
-def _different(each: Sequence[T]) -> tuple[list[T], NDArray[np.int64]]:
+    def arcs_of(self, pointers: NDArray[np.int32], weighted: Sequence[_Weighted], graph: int) -> NDArray[np.int64]:
+        """The arcs of a graph that back-pointers stand for."""
+        first = sum(len(one.source) for one in weighted[:graph])
+        first_silent = sum(len(one.silent_source) for one in weighted[:graph])
+        arcs, silent = weighted[graph].arcs, pointers < 0
+        numbers = np.empty(len(pointers), np.int64)
+        numbers[~silent] = arcs.arc[pointers[~silent] - first]
+        numbers[silent] = arcs.epsilon_arc[self.silent[graph][-2 - pointers[silent] - first_silent]]
+        return numbers
+
+
+def _different(each: Sequence[T], key: Callable[[T], int] = id) -> tuple[list[T], NDArray[np.int64]]:
     """The different ones of these objects, and which of those each is."""
-    known: dict[int, int] = {}
-    places = [known.setdefault(id(one), len(known)) for one in each]
-    different = {id(one): one for one in each}
-    return list(different.values()), np.array(places, np.int64)
+    different = {key(one): one for one in each}
+    place = {name: k for k, name in enumerate(different)}
+    return list(different.values()), np.array([place[key(one)] for one in each], np.int64)
 
 
 class FreeEnergies(NamedTuple):
@@ -313,10 +329,10 @@ class _Sums:
             for (graph, place, stride), begin in each
         ]
         self.runs = [self.device.holds(table) for table in tables]
-        self.found = self.device.empty((int(begins[-1]), 2))
-        self.totals = self.device.empty((len(graphs) * len(runs), 2))
+        self.found = self.device.empty(int(begins[-1]), 2)
+        self.totals = self.device.empty(len(graphs) * len(runs), 2)
         self.device.launch(
-            self.device.kernels.sums, len(self.totals), _threads(int(states.max())),
+            "sums", len(self.totals), _threads(int(states.max())),
             self.device.holds(np.concatenate(tables)), self.graphs.table, self.graphs.walk, self.weights,
             self.found, self.totals,
         )  # fmt: skip
@@ -324,9 +340,9 @@ class _Sums:
     def _weigh(self, graphs: Sequence[GraphWeights], beta: float) -> None:
         """Sets the weights of the emissions."""
         table = np.stack([self.of_item, self.frames, self.columns, self.places[:-1]], axis=1)
-        self.weights = self.device.empty((int(self.places[-1]), 2))
+        self.weights = self.device.empty(int(self.places[-1]), 2)
         wrong = self.device.full((len(graphs),), NEVER, torch.int64)
-        self._share_out(
+        self.device.share_out(
             "weigh", self.frames * self.columns, _energies(self.emissions), self.device.holds(table),
             self.graphs.table, self.graphs.classes, -beta * self.device.kernels.LOG2_E, self.weights, wrong,
         )  # fmt: skip
@@ -335,17 +351,10 @@ class _Sums:
             memory, classes = EmissionMemory(self.emissions), graphs[item].arcs.classes
             memory.weights(item, int(self.frames[item]), classes, beta)
 
-    def _share_out(self, kernel: str, work: NDArray[np.int64], *arguments: Any) -> None:
-        """Launches a kernel whose threads share out each item's work."""
-        parts = max(1, min(PARTS, -(-int(work.max()) // THREADS)))
-        self.device.launch(
-            getattr(self.device.kernels, kernel), (len(work), parts), _threads(int(work.max())), *arguments
-        )
-
     def occupancies(self) -> Tensor:
         """The posteriors of classes at each frame, [B, T, C], laid out as the emissions are."""
         result = torch.zeros_like(_energies(self.emissions))
-        self._share_out(
+        self.device.share_out(
             "occupancies", self.frames * self.columns, *self.runs, self.graphs.table, self.graphs.walk,
             self.graphs.by_class(self.device, self.weighted), self.graphs.classes, self.weights, self.found,
             self.totals, result,
@@ -374,7 +383,7 @@ class _Sums:
         each = np.array(sizes, np.int64)[self.of_item]
         places = _places(each)
         result = self.device.full((int(places[-1]), 2), 0.0)
-        self._share_out(kernel, each, *arguments, self.device.holds(places), result)
+        self.device.share_out(kernel, each, *arguments, self.device.holds(places), result)
         return np.split(result.numpy(force=True)[: places[-1]], places[1:-1])
 
 
@@ -384,3 +393,43 @@ def _weighted(graph: GraphWeights) -> _Weighted:
         for value, digit in zip(graph.weights[::2], graph.weights[1::2], strict=True)
     ]
     return _Weighted.of(graph.arcs, *values)
+
+
+def best_paths(
+    graphs: Sequence[Graph], arcs: Sequence[FrameArcs], lengths: Sequence[int], emissions: Tensor
+) -> list[tuple[int, NDArray[np.int64], int] | None]:
+    """The path of least energy of each item, as its first state, its arcs and its last state, None where
+    there is none. Energies are not checked. Keeps four bytes for each frame and state.
+
+    Raises:
+        GtnEbmError: numba cannot use the GPU.
+    """
+    if len(graphs) == 0:
+        return []
+    device = _Device(emissions.device)
+    different, of_item = _different(list(zip(graphs, arcs, strict=True)), key=lambda pair: id(pair[0]))
+    weighted = [_with_energies(*pair) for pair in different]
+    on_device, frames = _Graphs(device, weighted, both_ways=False), np.array(lengths, np.int64)
+    states = on_device.states[of_item]
+    longest = frames + (frames + 1) * on_device.deepest
+    begins = [_places(sizes) for sizes in (2 * states, (frames + 1) * states, longest)]
+    found = device.empty(int(begins[0][-1]))
+    pointers, paths = (device.empty(int(places[-1]), dtype=torch.int32) for places in begins[1:])
+    ends = device.empty(len(graphs), 3, dtype=torch.int64)
+    table = np.stack([of_item, frames, *(places[:-1] for places in begins)], axis=1)
+    device.launch(
+        "least", len(graphs), _threads(int(states.max())), device.holds(table), on_device.table,
+        on_device.classes, on_device.walk, _energies(emissions), found, pointers, paths, ends,
+    )  # fmt: skip
+    each = np.split(paths.numpy(force=True)[: begins[2][-1]], begins[2][1:-1])
+    return [
+        None if count < 0 else (first, on_device.arcs_of(along[:count][::-1], weighted, graph), last)
+        for graph, along, (count, first, last) in zip(of_item, each, ends.tolist(), strict=True)
+    ]
+
+
+def _with_energies(graph: Graph, arcs: FrameArcs) -> _Weighted:
+    energies, initial, final = (
+        part.detach().double().numpy(force=True) for part in (graph.energies, graph.initial, graph.final)
+    )
+    return _Weighted.of(arcs, energies[arcs.arc], energies[arcs.epsilon_arc], initial, final)

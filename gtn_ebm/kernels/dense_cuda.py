@@ -31,8 +31,8 @@ UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
 LOW, HIGH = 2.0 ** (-DIGIT // 2), 2.0 ** (DIGIT // 2)
 LARGEST_PLAIN_EXPONENT = 384.0
 LARGEST_EXPONENT = 1e12
-MOST_THREADS = 512
-"""In a block."""
+MOST_THREADS = 256
+"""In a block: with as many, each may have all the 255 registers that a thread can have."""
 
 BEGIN = -1
 """The back-pointer of a state in which a path begins, or that none reaches; arc a is a, epsilon e −2 − e."""
