@@ -158,7 +158,9 @@ class _Weighted(NamedTuple):
     def of(cls, arcs: FrameArcs, *weights: NDArray[np.float64]) -> _Weighted:
         """``weights``: of the arcs and epsilons in the order of ``arcs``, and of initial and final states."""
         of_arcs, of_epsilons, start, end = weights
-        destination = np.repeat(np.arange(len(start), dtype=np.uint32), np.diff(arcs.offsets.astype(np.int64)))
+        destination = np.repeat(
+            np.arange(len(start), dtype=np.uint32), np.diff(arcs.offsets.astype(np.int64))
+        )
         return cls(
             arcs, arcs.source, destination, arcs.column, of_arcs,
             arcs.epsilon_source, arcs.epsilon_destination, of_epsilons, start, end,
@@ -237,8 +239,9 @@ class _Graphs:
         offsets, arcs = group(np.concatenate(columns).astype(np.uint32), int(first[-1]))
         return device.holds(offsets.astype(np.int64)), device.holds(arcs.astype(np.int64))
 
-
-    def arcs_of(self, pointers: NDArray[np.int32], weighted: Sequence[_Weighted], graph: int) -> NDArray[np.int64]:
+    def arcs_of(
+        self, pointers: NDArray[np.int32], weighted: Sequence[_Weighted], graph: int
+    ) -> NDArray[np.int64]:
         """The arcs of a graph that back-pointers stand for."""
         first = sum(len(one.source) for one in weighted[:graph])
         first_silent = sum(len(one.silent_source) for one in weighted[:graph])
@@ -289,9 +292,7 @@ def free_energies(
     sums = _Sums(graphs, lengths, emissions, beta, of_classes or of_graphs)
     value, digit = sums.totals[: len(graphs)].unbind(1)
     free = torch.where(value > 0.0, (value.log() + digit * DIGIT) / -beta + 0.0, torch.inf)
-    return FreeEnergies(
-        free, sums.occupancies() if of_classes else None, sums.uses() if of_graphs else None
-    )
+    return FreeEnergies(free, sums.occupancies() if of_classes else None, sums.uses() if of_graphs else None)
 
 
 class _Sums:
@@ -365,8 +366,12 @@ class _Sums:
         """The posteriors of arcs and states of each item; without those of classes."""
         common = *self.runs, self.graphs.table, self.graphs.walk
         found = self.found, self.totals
-        arcs = self._of_items("uses", [len(graph.source) for graph in self.weighted], *common, self.weights, *found)
-        silent = self._of_items("silent_uses", [len(graph.silent_source) for graph in self.weighted], *common, *found)
+        arcs = self._of_items(
+            "uses", [len(graph.source) for graph in self.weighted], *common, self.weights, *found
+        )
+        silent = self._of_items(
+            "silent_uses", [len(graph.silent_source) for graph in self.weighted], *common, *found
+        )
         ends = self._of_items("uses_of_ends", [len(graph.start) for graph in self.weighted], *common, *found)
         return [self._uses(*each) for each in zip(self.of_item, arcs, silent, ends, strict=True)]
 

@@ -156,9 +156,7 @@ def _ends(row, end, shift, partial):
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
     value, digit = 0.0, 0.0
     for v in range(thread, len(row), threads):
-        value, digit = _add(
-            value, digit, row[v, 0] * end[shift + v, 0], row[v, 1] + end[shift + v, 1]
-        )
+        value, digit = _add(value, digit, row[v, 0] * end[shift + v, 0], row[v, 1] + end[shift + v, 1])
         value, digit = _normalised(value, digit)
     partial[thread, 0], partial[thread, 1] = value, digit
     cuda.syncthreads()

@@ -51,18 +51,13 @@ def test_without_a_gpu_the_error_says_what_to_install(monkeypatch):
         dense.free_energy(torch.zeros(1, 1, 1), None, Graph.linear([0]))
 
 
-@pytest.fixture
-def simulator(monkeypatch):
-    """Few threads and blocks, so that each has several states, and some have none."""
-    monkeypatch.setattr(cuda, "THREADS", 3)
-    monkeypatch.setattr(cuda, "PARTS", 2)
-
-
 def simulated(function, *arguments):
+    """Few threads and blocks, so that some have several states and some none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "takes", lambda emissions: True)
         patch.setattr(cuda, "THREADS", 3)
         patch.setattr(cuda, "PARTS", 2)
+        sys.setswitchinterval(1e-5)  # the simulator waits for its threads in a busy loop
         return function(*arguments)
 
 
