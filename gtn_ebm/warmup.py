@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from gtn_ebm import dense
 from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference import best_path, best_paths, equivalent, free_energy, posteriors, random_paths
@@ -44,6 +45,7 @@ def warmup(dtypes: tuple[torch.dtype, ...] = DTYPES) -> None:
         graph = Graph(structure, torch.zeros(3, dtype=dtype, requires_grad=True))
         _warm_sums_and_paths(graph)
         _warm_operations(graph)
+        _warm_dense(graph)
 
 
 def _warm_sums_and_paths(graph: Graph) -> None:
@@ -80,3 +82,13 @@ def _warm_operations(graph: Graph) -> None:
     push_labels(graph)
     synchronize(graph)
     encode(graph.detach(), Encoder())
+
+
+def _warm_dense(graph: Graph) -> None:
+    emissions = torch.ones(1, 3, 2, dtype=graph.dtype, requires_grad=True)
+    dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1]]), [3], [1]).backward()
+    for of_items in (graph, dense.topologies.ctc([1])):  # arcs that need gradients, and a chain
+        free = dense.free_energy(emissions, None, of_items).sum()
+        free.backward(retain_graph=True)
+        (gradient,) = torch.autograd.grad(free, emissions, create_graph=True)
+        gradient.sum().backward()

@@ -24,15 +24,15 @@ from gtn_ebm.symbols import EPSILON
 
 
 class Chain(NamedTuple):
-    """A left-to-right graph of at least one arc: every arc consumes a frame and enters a state from itself, from the state before
-    or from the one before that, each state by one label only.
+    """A left-to-right graph of at least one arc: every arc consumes a frame and enters a state from itself,
+    from the state before or from the one before that, each state by one label only.
 
     Attributes:
-        column: which of ``FrameArcs.classes`` each state is entered by, [S] int32; 0 where none enters.
+        column: which of ``FrameArcs.classes`` each state is entered by, [S] uint32; 0 where none enters.
         arcs: the arc that enters state s from s − k is ``arcs[k, s]``, [3, S] int32; −1 for none.
     """
 
-    column: NDArray[np.int32]
+    column: NDArray[np.uint32]
     arcs: NDArray[np.int32]
 
 
@@ -223,7 +223,7 @@ def _chain(structure: Structure, arc: NDArray[np.uint32], column: NDArray[np.uin
         return None
     arcs = np.full((3, structure.states), -1, np.int32)
     arcs[step, destination] = arc
-    entered_by = np.zeros(structure.states, np.int32)
+    entered_by = np.zeros(structure.states, np.uint32)
     entered_by[destination] = column
     one_arc, one_label = (arcs >= 0).sum() == len(arc), (entered_by[destination] == column).all()
     return Chain(entered_by, arcs) if one_arc and one_label else None

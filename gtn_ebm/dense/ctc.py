@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gtn_ebm.dense import cuda
 from gtn_ebm.dense.free_energy import free_energy, posteriors
-from gtn_ebm.dense.sums import ChainSums, ChainWeights, EmissionMemory, scattered
+from gtn_ebm.dense.sums import ChainWeights, EmissionMemory, scattered, sum_over_chain
 from gtn_ebm.dense.topologies import ctc
 from gtn_ebm.errors import GraphError
 from gtn_ebm.kernels import dense_chain as kernels
@@ -40,15 +40,16 @@ class _Losses(torch.autograd.Function):
         def one(item: int) -> tuple[float, NDArray[np.int32], NDArray[Any] | None]:
             classes, *chain = kernels.alignments(targets[item], blank, log_probs.shape[2])
             if len(classes) == 0:
+                target = targets[item]
                 raise GraphError(
-                    f"item {item}: its target has labels from {targets[item].min()} to {targets[item].max()}, "
+                    f"item {item}: its target has labels from {target.min()} to {target.max()}, "
                     f"but the classes are 0 to {log_probs.shape[2] - 1}"
                 )
             # Log probabilities are energies at β = −1.
             emissions = memory.weights(item, lengths[item], classes, -1.0)
-            sums = ChainSums(emissions, ChainWeights(*chain), -1.0, differentiable)
-            occupancies = sums.occupancies(memory.values.dtype) if differentiable else None
-            return -sums.free_energy(), classes, occupancies
+            dtype = memory.values.dtype if differentiable else None
+            energy, occupancies = sum_over_chain(emissions, ChainWeights(*chain), -1.0, dtype)
+            return -energy, classes, occupancies
 
         results = parallel_map(one, range(len(targets)))
         losses, ctx.classes, ctx.occupancies = zip(*results, strict=True) if results else ((), (), ())
@@ -89,8 +90,8 @@ def ctc_loss(
         input_lengths: frames of each item, [N] integers ≤ T.
         target_lengths: labels of each item, [N] integers.
         blank: the class of no label.
-        reduction: "none" for the loss of each item, [N]; "sum"; "mean" for each divided by its target's length
-            (by 1 where that is 0) and then averaged over the items.
+        reduction: "none" for the loss of each item, [N]; "sum"; "mean" for each divided by the length of its
+            target (by 1 where that is 0) and then averaged over the items.
         zero_infinity: whether the loss of a target that the frames cannot hold counts as 0, not +inf.
 
     Returns:
@@ -102,8 +103,8 @@ def ctc_loss(
 
     The gradient in ``log_probs`` is −p(class at the frame | target), which is 0 for classes that are not in
     the target. Torch gives exp(log_probs) more, the derivative through a ``log_softmax`` before: after that
-    both are the same. Where the loss is infinite the gradient is 0, not NaN. Differentiable twice. On a
-    GPU as ``free_energy``.
+    both are the same. Where the loss is infinite the gradient is 0, not NaN. Differentiable twice; on a GPU
+    as ``free_energy`` is.
 
     Source: Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification" (2006).
 

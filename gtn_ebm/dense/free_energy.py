@@ -1,4 +1,4 @@
-"""Sums over all paths of emissions through a graph: the free energy, its derivatives the posteriors, and theirs."""
+"""Sums over all paths of emissions through a graph: free energy, posteriors, and their derivatives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from gtn_ebm import inference
 from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import Batch, prepare
-from gtn_ebm.dense.sums import ChainSums, EmissionMemory, GraphSums, GraphWeights, Uses, scattered
+from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -46,9 +46,7 @@ class _Items:
         self.graph_of = [place[id(graph)] for graph in batch.graphs]
         self.arcs = [arcs for _, arcs in different.values()]
         self.parts = [
-            part
-            for graph, _ in different.values()
-            for part in (graph.energies, graph.initial, graph.final)
+            part for graph, _ in different.values() for part in (graph.energies, graph.initial, graph.final)
         ]
 
     @property
@@ -76,7 +74,9 @@ class _Items:
         weighted = parallel_map(lambda item: GraphWeights(item[0], self.beta, *item[1]), each)
         return [weighted[k] for k in self.graph_of]
 
-    def added_up(self, uses: Sequence[Uses], factors: Sequence[float], parts: Sequence[Tensor]) -> list[Tensor]:
+    def added_up(
+        self, uses: Sequence[Uses], factors: Sequence[float], parts: Sequence[Tensor]
+    ) -> list[Tensor]:
         """factor · uses of arcs, initial and final states, summed over the items that share a graph."""
         sums = [np.zeros(len(part)) for part in parts]
         for graph, factor, (_, *of_graph) in zip(self.graph_of, factors, uses, strict=True):
@@ -105,8 +105,9 @@ class _FreeEnergies(torch.autograd.Function):
             graph = graphs[item]
             weights = memory.weights(item, items.lengths[item], graph.arcs.classes, items.beta)
             if fixed and graph.chain:
-                chain = ChainSums(weights, graph.chain, items.beta, differentiable)
-                return chain.free_energy(), chain.occupancies(dtype) if differentiable else None, None
+                return *sum_over_chain(
+                    weights, graph.chain, items.beta, dtype if differentiable else None
+                ), None
             sums = GraphSums(weights, graph, differentiable)
             uses = sums.posteriors(dtype) if differentiable else None
             return sums.free_energy(), uses and uses.classes, uses
@@ -123,14 +124,17 @@ class _FreeEnergies(torch.autograd.Function):
         # function.
         if torch.is_grad_enabled():
             classes, *uses = _PosteriorsOfItems.apply(items, emissions, *parts)
-            factors = grad.to(emissions)
-            return None, None, classes * factors[:, None, None], *_of_graphs(items, uses, factors)
-        of_parts = items.added_up(ctx.uses, grad.tolist(), parts) if ctx.uses else [None] * len(parts)
-        if isinstance(ctx.occupancies, Tensor):
-            of_classes = ctx.occupancies * grad.to(ctx.occupancies)[:, None, None]
+            weights = grad.to(emissions)
+            return None, None, classes * weights[:, None, None], *_of_graphs(items, uses, weights)
+        factors = grad.tolist()
+        of_parts: Sequence[Tensor | None] = [None] * len(parts)
+        if ctx.uses:
+            of_parts = items.added_up(ctx.uses, factors, parts)
+        if isinstance(ctx.occupancies, Tensor):  # of a GPU
+            of_classes = (ctx.occupancies * grad.to(ctx.occupancies)[:, None, None]).to(emissions)
         else:
-            of_classes = scattered(emissions, items.classes, ctx.occupancies, grad.tolist())
-        return None, None, of_classes.to(emissions), *of_parts
+            of_classes = scattered(emissions, items.classes, ctx.occupancies, factors)
+        return None, None, of_classes, *of_parts
 
 
 def _of_graphs(items: _Items, uses: Sequence[Tensor], factors: Tensor) -> list[Tensor]:
@@ -270,6 +274,4 @@ def posteriors(
             free, own, torch.ones_like(free), create_graph=differentiable, materialize_grads=True
         )
     classes, *found = uses if differentiable else (use.detach() for use in uses)
-    return Posteriors(
-        classes, [inference.Posteriors(*found[k : k + 3]) for k in range(0, len(found), 3)]
-    )
+    return Posteriors(classes, [inference.Posteriors(*found[k : k + 3]) for k in range(0, len(found), 3)])

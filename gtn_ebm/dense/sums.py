@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +53,7 @@ class EmissionMemory:
 
     def place(self, item: int) -> tuple[int, int, int]:
         """Where the item begins, and how far on the next frame and the next class are."""
-        return item * self.strides[0], *self.strides[1:]
+        return item * self.strides[0], self.strides[1], self.strides[2]
 
     def weights(self, item: int, frames: int, classes: NDArray[np.int32], beta: float) -> Floats:
         """exp(−βE) of these classes at each frame of an item, as the kernels carry it, [T, 2, D].
@@ -78,9 +80,7 @@ class EmissionMemory:
             f"it must be {impossible} or smaller in size than {limit:.3g}, and not NaN"
         )
 
-    def scatter(
-        self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]
-    ) -> None:
+    def scatter(self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]) -> None:
         """Writes factor · occupancy [T, D] to where these classes of an item are."""
         kernels.scatter_emissions(occupancy, factor, *self.place(item), classes, self.values)
 
@@ -94,11 +94,14 @@ def scattered(
     """A tensor like the emissions, with factor · values [T, D] in these classes of each item, 0 elsewhere."""
     dtype = np.float64 if emissions.dtype == torch.float64 else np.float32
     # Laid out as the emissions are; numpy's zeros are pages not touched before they are needed.
-    order = sorted(range(3), key=lambda dimension: -emissions.stride(dimension))
+    strides = emissions.stride()
+    order = sorted(range(3), key=lambda dimension: -strides[dimension])
     zeros = np.zeros([emissions.shape[dimension] for dimension in order], dtype)
     result = torch.from_numpy(zeros.transpose(np.argsort(order)))
     memory = EmissionMemory(result)
-    parallel_map(lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True))
+    parallel_map(
+        lambda item: memory.scatter(*item), zip(range(len(each)), each, factors, classes, strict=True)
+    )
     return result.to(emissions)
 
 
@@ -106,48 +109,57 @@ class ChainWeights(NamedTuple):
     """A chain with its weights, as kernels take it.
 
     Attributes:
-        column: the class of each state, [S] int32.
+        column: the class of each state, [S] uint32.
         arcs: the weight of the arc into s from s − k, [3, S + MARGIN]; 0 where there is none.
         ends: the weights of initial states and their digits, of final states and theirs.
     """
 
-    column: NDArray[np.int32]
+    column: NDArray[np.uint32]
     arcs: Floats
     ends: tuple[Floats, Floats, Floats, Floats]
 
 
-class ChainSums:
-    """The sums over all paths of one item through a chain.
+class _Scratch(threading.local):
+    """Memory for the sums of one item, kept for the next one in the same thread: that asked for anew would be
+    cleared page by page by the system, which takes as long as the sums."""
+
+    values = np.empty(0)
+
+    def take(self, *shapes: tuple[int, int]) -> list[Floats]:
+        """Arrays of these shapes, which hold anything."""
+        ends = list(accumulate((rows * columns for rows, columns in shapes), initial=0))
+        if ends[-1] > len(self.values):
+            self.values = np.empty(ends[-1])
+        parts = zip(pairwise(ends), shapes, strict=True)
+        return [self.values[begin:end].reshape(shape) for (begin, end), shape in parts]
+
+
+_scratch = _Scratch()
+
+
+def sum_over_chain(
+    emissions: Floats, chain: ChainWeights, beta: float, dtype: DTypeLike | None
+) -> tuple[float, NDArray[Any] | None]:
+    """F_β over all paths of one item through a chain, and the posteriors of each class at each frame, [T, D].
 
     Args:
         emissions: weights of the classes at each frame, [T, 2, D].
         chain: the chain.
         beta: inverse temperature, ≠ 0.
-        keep: whether posteriors will be asked for.
+        dtype: of the posteriors, which are not worked out where it is None.
     """
-
-    def __init__(self, emissions: Floats, chain: ChainWeights, beta: float, keep: bool):
-        self.emissions, self.chain, self.beta = emissions, chain, beta
-        frames, states = len(emissions), len(chain.column)
-        rows = frames + 1 if keep else 2
-        bands = kernels_of_chains.bands(chain.arcs[2], chain.ends[0], chain.ends[2], frames)
-        sums = (
-            np.empty((rows, states + 2 * kernels_of_chains.MARGIN)),
-            np.zeros((rows, states)),
-            np.empty(frames + 1, np.int64),
-        )
-        self.found = *bands, *sums
-        self.total = kernels_of_chains.forward(emissions, *chain, *self.found)
-
-    def free_energy(self) -> float:
-        return _free_energy(self.total, self.beta)
-
-    def occupancies(self, dtype: DTypeLike) -> NDArray[Any]:
-        """The posteriors of each class at each frame, [T, D]."""
-        result = np.zeros((len(self.emissions), self.emissions.shape[2]), dtype)
-        if self.total[0] > 0.0:
-            kernels_of_chains.backward(self.emissions, *self.chain, *self.found, self.total, result)
-        return result
+    frames, states = len(emissions), len(chain.column)
+    rows = 2 if dtype is None else frames + 1
+    bands = kernels_of_chains.bands(chain.arcs[2], chain.ends[0], chain.ends[2], frames)
+    sums = _scratch.take((rows, states + 2 * kernels_of_chains.MARGIN), (rows, states))
+    era = np.empty(frames + 1, np.int64)
+    total = kernels_of_chains.forward(emissions, *chain, *bands, *sums, era)
+    occupancies = None
+    if dtype is not None:
+        occupancies = np.zeros((frames, emissions.shape[2]), dtype)
+        if total[0] > 0.0:
+            kernels_of_chains.backward(emissions, *chain, *bands, *sums, era, total, occupancies)
+    return _free_energy(total, beta), occupancies
 
 
 def _free_energy(total: tuple[float, float], beta: float) -> float:
@@ -199,7 +211,8 @@ class GraphWeights:
     def fewest_frames(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """That ways consume from the start to each state, and from there to the end, [S] each."""
         offsets, source, _, *epsilons = self.shape
-        destination = np.repeat(np.arange(self.states, dtype=np.uint32), np.diff(offsets.astype(np.int64)))
+        entering = (offsets[1:] - offsets[:-1]).astype(np.int64)
+        destination = np.repeat(np.arange(self.states, dtype=np.uint32), entering)
         arcs = [source, destination, *epsilons]
         reverse = [np.ascontiguousarray(arcs[k][::-1]) for k in (1, 0, 3, 2)]
         return (
@@ -209,7 +222,13 @@ class GraphWeights:
 
 
 class GraphSums:
-    """The sums over all paths of one item through any graph; args as of ``ChainSums``."""
+    """The sums over all paths of one item through any graph.
+
+    Args:
+        emissions: weights of the classes at each frame, [T, 2, D].
+        graph: the graph.
+        keep: whether posteriors will be asked for.
+    """
 
     def __init__(self, emissions: Floats, graph: GraphWeights, keep: bool):
         self.emissions, self.graph = emissions, graph

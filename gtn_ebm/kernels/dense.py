@@ -40,7 +40,7 @@ def _exp2(x):
     return p * np.int64(np.float64(k + BITS_OF_EXPONENT).view(np.int64) << 52).view(np.float64)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@njit(inline="always")
 def _weigh(energy, scale, value, digit):
     """2^(energy · scale); returns how many energies are unusable."""
     unusable = 0
@@ -57,7 +57,7 @@ def _weigh(energy, scale, value, digit):
     return unusable
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"contract"})
 def weigh_emissions(energies, start, frame_stride, class_stride, classes, beta, weights):
     """exp(−βE) of these classes at each frame, into ``weights`` [T, 2, D]: values and digits.
 

@@ -1,14 +1,15 @@
-"""Sums over the paths of a chain through frames: states in a row, each entered from itself and the two before.
+"""Sums over the paths of a chain through frames: each state is entered from itself and the two before.
 
-What ``kernels/dense.py`` does for any graph, at a few multiplications a state. A sum is value · 2^(256 · digit)
-as there, but the digits of a row of states stay as they are for many frames, and so arcs need only be weighed
-once by 2^256 to the difference of two digits. Then a step from frame to frame has no branch, and runs on vector
-units. Every value that it gives is looked at: unless all are within 2^±400, or 0 because the frame's weight is
-0, the frame is done again state by state, values within 2^±128, and the digits are chosen anew. What underflows
-on the way to a value of 2^−400 or more is at most 2^−700 or so; it loses nothing.
+What ``kernels/dense.py`` does for any graph, at a few multiplications a state. A sum is
+value · 2^(256 · digit) as there, but the digits of a row of states stay as they are for many frames, an era,
+and so arcs need only be weighed once by 2^256 to the difference of two digits. Then a step from frame to
+frame has no branch, and runs on vector units. Every value that it gives is looked at: unless all are within
+2^±400, or 0 because the frame's weight is 0, the frame is done again state by state, values within 2^±128,
+and the digits are chosen anew. What underflows on the way to a value of 2^−400 or more is at most 2^−700 or
+so; it loses nothing.
 
-Rows of states have MARGIN cells more on either side. At frame t only the states from ``low[t]`` to ``high[t]``
-are worked out, those on a way from start to end; a row holds zeros just outside.
+Rows of states have MARGIN cells more on either side. At frame t only the states from ``low[t]`` to
+``high[t]`` are worked out, those on a way from start to end; a row holds zeros just outside.
 """
 
 import numpy as np
@@ -36,7 +37,7 @@ def alignments(labels, blank, classes):
     states = 2 * len(labels) + 1
     place = np.full(classes, -1, np.int32)
     used = np.empty(min(len(labels) + 1, classes), np.int32)
-    column = np.zeros(states, np.int32)
+    column = np.zeros(states, np.uint32)
     weights = np.zeros((3, states + MARGIN), np.float64)
     initial, final = np.zeros(states, np.float64), np.zeros(states, np.float64)
     initial[0] = 1.0
@@ -133,7 +134,7 @@ def _digit(digits, place):
     return digits[place] if len(digits) else 0.0
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _clear(row, low, high):
     """Zeros just below and above the states worked out."""
     for k in range(MARGIN):
@@ -141,7 +142,7 @@ def _clear(row, low, high):
         row[MARGIN + high + 1 + k] = 0.0
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _spread(emission, column, plain, row):
     """The weights that a frame gives to classes, for each state; NaN for those with a digit."""
     for d in range(len(plain)):
@@ -155,7 +156,9 @@ def _step(before, weight, weight_1, weight_2, emission, row):
     """α_t from α_{t−1}, which begins two states lower; returns how many values are out of range."""
     wrong = 0
     for k in range(len(row)):
-        value = (before[k + 2] * weight[k] + before[k + 1] * weight_1[k] + before[k] * weight_2[k]) * emission[k]
+        value = (
+            before[k + 2] * weight[k] + before[k + 1] * weight_1[k] + before[k] * weight_2[k]
+        ) * emission[k]
         row[k] = value
         wrong += not ((value <= LARGEST) & ((value >= SMALLEST) | (emission[k] == 0.0)))
     return wrong
@@ -176,6 +179,7 @@ def _step_back(after, weight, weight_1, weight_2, emission, row):
 @njit(nogil=True, cache=True)
 def _step_by_state(before, before_digit, weights, emission, column, low, high, row, digit):
     """α_t from α_{t−1} in digits of its own; states further up, which are 0 as yet, take the next one's."""
+    digit[:low] = 0.0
     carried, begun = 0.0, False
     for s in range(low, len(column)):
         value, own = 0.0, 0.0
@@ -276,19 +280,19 @@ def forward(emissions, column, weights, ends, low, high, alpha, digits, era):
     return total, total_digit
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _posteriors(alpha, beta, factor, posterior):
     for k in range(len(posterior)):
         posterior[k] = min(alpha[k] * beta[k] * factor[k], 1.0)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _multiply(values, factors, products):
     for k in range(len(products)):
         products[k] = values[k] * factors[k]
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _by_class(posterior, column, partial, result):
     """The posteriors of states summed by class. Neighbouring states go to sums of their own at first, for
     states two apart often share their class, and each addition would wait for the one before."""

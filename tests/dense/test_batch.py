@@ -41,7 +41,9 @@ def test_a_chain_holds_the_same_arcs(graph):
     steps = graph.destination - graph.source
     pairs = set(zip(graph.source.tolist(), graph.destination.tolist(), strict=True))
     labels = set(zip(graph.destination.tolist(), graph.input_labels.tolist(), strict=True))
-    left_to_right = graph.arcs > 0 and ((steps >= 0) & (steps <= 2)).all() and (graph.input_labels != EPSILON).all()
+    left_to_right = (
+        graph.arcs > 0 and ((steps >= 0) & (steps <= 2)).all() and (graph.input_labels != EPSILON).all()
+    )
     plain = len(pairs) == graph.arcs and len({state for state, _ in labels}) == len(labels)
     assert (chain is not None) == (left_to_right and plain)
     if chain is not None:
