@@ -54,8 +54,8 @@ class _Device:
             cuda = None
         if cuda is None or not cuda.is_available():
             raise GtnEbmError(
-                "numba cannot use the GPU: install gtn-ebm[cuda] and the numba-cuda[cu12] or numba-cuda[cu13] "
-                "that your driver is made for, or move the emissions to the CPU"
+                "numba cannot use the GPU: install gtn-ebm[cuda] and numba-cuda[cu12] or [cu13], as your "
+                "driver needs, or move the emissions to the CPU"
             )
         from gtn_ebm.kernels import dense_cuda
 
@@ -112,22 +112,28 @@ def _places(sizes: ArrayLike) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
+def _sizes(places: NDArray[Any]) -> NDArray[np.int64]:
+    """What ``_places`` was given."""
+    wide: NDArray[np.int64] = places.astype(np.int64)
+    return wide[1:] - wide[:-1]
+
+
 class _Walk(NamedTuple):
     """Graphs one behind the other, as ``kernels.dense_cuda`` describes them."""
 
-    offsets: NDArray[np.int64]
-    source: NDArray[np.int32]
-    column: NDArray[np.int32]
-    weight: NDArray[np.float64]
-    level_offsets: NDArray[np.int64]
-    target: NDArray[np.int32]
-    target_offsets: NDArray[np.int64]
-    epsilon_source: NDArray[np.int32]
-    epsilon_weight: NDArray[np.float64]
-    start: NDArray[np.float64]
-    end: NDArray[np.float64]
-    destination: NDArray[np.int32]
-    epsilon_destination: NDArray[np.int32]
+    offsets: NDArray[Any]
+    source: NDArray[Any]
+    column: NDArray[Any]
+    weight: NDArray[Any]
+    level_offsets: NDArray[Any]
+    target: NDArray[Any]
+    target_offsets: NDArray[Any]
+    epsilon_source: NDArray[Any]
+    epsilon_weight: NDArray[Any]
+    start: NDArray[Any]
+    end: NDArray[Any]
+    destination: NDArray[Any]
+    epsilon_destination: NDArray[Any]
 
 
 _OFFSETS = ("offsets", "level_offsets", "target_offsets")
@@ -201,7 +207,7 @@ def _joined(walks: Sequence[_Walk]) -> _Walk:
     for name in _Walk._fields:
         each = [getattr(walk, name) for walk in walks]
         if name in _OFFSETS:
-            parts[name] = _places(np.concatenate([np.diff(part.astype(np.int64)) for part in each]))
+            parts[name] = _places(np.concatenate([_sizes(part) for part in each]))
         else:
             parts[name] = np.concatenate(each)
             if parts[name].dtype != np.float64:
@@ -366,13 +372,10 @@ class _Sums:
         """The posteriors of arcs and states of each item; without those of classes."""
         common = *self.runs, self.graphs.table, self.graphs.walk
         found = self.found, self.totals
-        arcs = self._of_items(
-            "uses", [len(graph.source) for graph in self.weighted], *common, self.weights, *found
-        )
-        silent = self._of_items(
-            "silent_uses", [len(graph.silent_source) for graph in self.weighted], *common, *found
-        )
-        ends = self._of_items("uses_of_ends", [len(graph.start) for graph in self.weighted], *common, *found)
+        sizes = np.array([(len(g.source), len(g.silent_source), len(g.start)) for g in self.weighted]).T
+        arcs = self._of_items("uses", sizes[0], *common, self.weights, *found)
+        silent = self._of_items("silent_uses", sizes[1], *common, *found)
+        ends = self._of_items("uses_of_ends", sizes[2], *common, *found)
         return [self._uses(*each) for each in zip(self.of_item, arcs, silent, ends, strict=True)]
 
     def _uses(self, graph: int, of_arcs: Floats, of_silent: Floats, of_ends: Floats) -> Uses:
@@ -383,9 +386,9 @@ class _Sums:
         values[arcs.epsilon_arc[self.graphs.silent[graph]]] = of_silent[:, 0]
         return Uses(np.empty((0, 0)), values, of_ends[:, 0], of_ends[:, 1])
 
-    def _of_items(self, kernel: str, sizes: Sequence[int], *arguments: Any) -> list[Floats]:
+    def _of_items(self, kernel: str, sizes: NDArray[np.int64], *arguments: Any) -> list[Floats]:
         """What a kernel finds for each item, whose graph has one of these sizes."""
-        each = np.array(sizes, np.int64)[self.of_item]
+        each = sizes[self.of_item]
         places = _places(each)
         result = self.device.full((int(places[-1]), 2), 0.0)
         self.device.share_out(kernel, each, *arguments, self.device.holds(places), result)

@@ -12,11 +12,11 @@ the two, worked out for all frames at once.
 Graphs lie behind one another: graph g has the states ``graphs[g, 0]`` to ``graphs[g + 1, 0]``, the levels
 ``graphs[g, 1]`` to ``graphs[g + 1, 1]`` and the classes from ``graphs[g, 2]`` on. A *walk* is (offsets,
 source, column, weight, level_offsets, target, target_offsets, epsilon_source, epsilon_weight, start, end,
-destination, epsilon_destination): the arcs that consume a frame and enter state v are ``offsets[v]`` to ``offsets[v + 1]``; those of level l
-enter the states ``target[k]`` for k from ``level_offsets[l]`` to ``level_offsets[l + 1]`` by the epsilons
-``target_offsets[k]`` to ``target_offsets[k + 1]``; paths start and end with the weights of ``start`` and
-``end``. States, but for those that offsets are of, and columns are counted within their graph; a weight is a
-value and a digit, […, 2], in ``least`` an energy.
+destination, epsilon_destination). The arcs that consume a frame and enter state v are ``offsets[v]`` to
+``offsets[v + 1]``; those of level l enter the states ``target[k]`` for k from ``level_offsets[l]`` to
+``level_offsets[l + 1]`` by the epsilons ``target_offsets[k]`` to ``target_offsets[k + 1]``; paths start and
+end with the weights of ``start`` and ``end``. States, but for those that offsets are of, and columns are
+counted within their graph; a weight is a value and a digit, […, 2], in ``least`` an energy.
 """
 
 import math
