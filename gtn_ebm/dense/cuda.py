@@ -95,11 +95,18 @@ class _Device:
 
 
 def _energies(emissions: Tensor) -> Tensor:
-    """The emissions in a dtype that kernels know, and never empty."""
+    """The emissions in a dtype that kernels know."""
     emissions = emissions.detach()
-    if emissions.dtype not in (torch.float32, torch.float64):
-        emissions = emissions.float()
-    return emissions if emissions.numel() else emissions.new_zeros(1, 1, 1)
+    return emissions if emissions.dtype in (torch.float32, torch.float64) else emissions.float()
+
+
+def _laid_out(emissions: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+    """The memory that emissions lie in, never empty, and how far apart items, frames and classes are."""
+    if not emissions.numel():
+        return emissions.new_zeros(1), (0, 0, 0)
+    items, frames, classes = emissions.stride()
+    ends = [(size - 1) * stride for size, stride in zip(emissions.shape, emissions.stride(), strict=True)]
+    return emissions.as_strided((1 + sum(ends),), (1,)), (items, frames, classes)
 
 
 def _threads(states: int) -> int:
@@ -350,8 +357,9 @@ class _Sums:
         self.weights = self.device.empty(int(self.places[-1]), 2)
         wrong = self.device.full((len(graphs),), NEVER, torch.int64)
         self.device.share_out(
-            "weigh", self.frames * self.columns, _energies(self.emissions), self.device.holds(table),
-            self.graphs.table, self.graphs.classes, -beta * self.device.kernels.LOG2_E, self.weights, wrong,
+            "weigh", self.frames * self.columns, *_laid_out(_energies(self.emissions)),
+            self.device.holds(table), self.graphs.table, self.graphs.classes,
+            -beta * self.device.kernels.LOG2_E, self.weights, wrong,
         )  # fmt: skip
         for item in (wrong < NEVER).nonzero()[:1, 0].tolist():
             # Refuses these energies in the CPU's words.
@@ -364,9 +372,9 @@ class _Sums:
         self.device.share_out(
             "occupancies", self.frames * self.columns, *self.runs, self.graphs.table, self.graphs.walk,
             self.graphs.by_class(self.device, self.weighted), self.graphs.classes, self.weights, self.found,
-            self.totals, result,
+            self.totals, *_laid_out(result),
         )  # fmt: skip
-        return result if self.emissions.numel() else torch.zeros_like(self.emissions)
+        return result
 
     def uses(self) -> list[Uses]:
         """The posteriors of arcs and states of each item; without those of classes."""
@@ -427,7 +435,7 @@ def best_paths(
     table = np.stack([of_item, frames, *(places[:-1] for places in begins)], axis=1)
     device.launch(
         "least", len(graphs), _threads(int(states.max())), device.holds(table), on_device.table,
-        on_device.classes, on_device.walk, _energies(emissions), found, pointers, paths, ends,
+        on_device.classes, on_device.walk, *_laid_out(_energies(emissions)), found, pointers, paths, ends,
     )  # fmt: skip
     each = np.split(paths.numpy(force=True)[: begins[2][-1]], begins[2][1:-1])
     return [

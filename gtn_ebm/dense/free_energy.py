@@ -219,6 +219,7 @@ def free_energy(
 
     O(T A) time for A arcs, and O(T S) memory for S states of the items worked on at once; less time for
     a graph whose states stand in a row (``dense.batch.Chain``), as those of CTC do.
+    Emissions on a GPU are worked on there (``gtn-ebm[cuda]``), second derivatives on the CPU.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 1], [0, 1, 1], [0, 1, 1]))  # any number of 0, then of 1

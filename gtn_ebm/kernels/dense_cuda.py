@@ -90,12 +90,19 @@ def _share(value, digit, term, term_digit, total, total_digit):
     return min(share, 1.0)
 
 
+@cuda.jit(device=True)
+def _place(item, frame, label, strides):
+    """Where the emission of a class at a frame of an item is."""
+    return item * strides[0] + frame * strides[1] + label * strides[2]
+
+
 @cuda.jit(cache=True)
-def weigh(energies, items, graphs, classes, scale, weights, wrong):
+def weigh(energies, strides, items, graphs, classes, scale, weights, wrong):
     """2^(scale · E) of the classes of each item's graph at each of its frames, into ``weights`` [N, 2].
 
     Args:
-        energies: [B, T, C] of any strides; grid: items × parts of what they have to weigh.
+        energies: [N], of items, frames and classes as far apart as ``strides`` says; grid: items × parts of
+            what they have to weigh.
         items: of each the graph, frames, classes and the place of its weights, [B, 4].
         classes: of all graphs.
         scale: −β log₂ e.
@@ -107,7 +114,7 @@ def weigh(energies, items, graphs, classes, scale, weights, wrong):
     first = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
     for k in range(first, frames * columns, cuda.gridDim.y * cuda.blockDim.x):
         t = k // columns
-        energy = energies[item, t, classes[graphs[graph, 2] + k - t * columns]]
+        energy = energies[_place(item, t, classes[graphs[graph, 2] + k - t * columns], strides)]
         x = np.float64(energy) * scale
         value, digit = 0.0, 0.0
         if abs(x) < LARGEST_EXPONENT:
@@ -206,8 +213,9 @@ def sums(runs, graphs, walk, emissions, found, totals):
 
 
 @cuda.jit(cache=True)
-def occupancies(runs, ways_on, graphs, walk, by_class, classes, emissions, found, totals, result):
-    """The probability of each class at each frame, into ``result`` [B, T, C], which is 0 elsewhere.
+def occupancies(runs, ways_on, graphs, walk, by_class, classes, emissions, found, totals, result, strides):
+    """The probability of each class at each frame, into ``result``, which lies as the energies do and is 0
+    elsewhere.
 
     Grid: items × parts of their frames and classes.
 
@@ -231,7 +239,7 @@ def occupancies(runs, ways_on, graphs, walk, by_class, classes, emissions, found
             probability += _of_arc(
                 by_class[1][n], walk, emissions, place + t * columns, found, alpha, beta, total, total_digit
             )
-        result[item, t, classes[column]] = min(probability, 1.0)
+        result[_place(item, t, classes[column], strides)] = min(probability, 1.0)
 
 
 @cuda.jit(device=True)
@@ -306,13 +314,13 @@ def uses_of_ends(runs, ways_on, graphs, walk, found, totals, place, result):
 
 
 @cuda.jit(cache=True)
-def least(items, graphs, classes, walk, energies, found, pointers, paths, ends):
+def least(items, graphs, classes, walk, energies, strides, found, pointers, paths, ends):
     """The best path of each item, a block each.
 
     Args:
         items: of each the graph, frames, and where its ``found``, ``pointers`` and ``paths`` begin, [B, 5].
         walk: with energies as weights.
-        energies: [B, T, C].
+        energies: as of ``weigh``.
         found: least energies of two frames by turns, [N].
         pointers: back-pointers of each number of frames and state, [N].
         paths: the arcs, the last first, as back-pointers; as many are needed as a longest path has, [N].
@@ -330,7 +338,7 @@ def least(items, graphs, classes, walk, energies, found, pointers, paths, ends):
             energy, pointer = start[shift + v], BEGIN
             if t > 0:
                 energy, pointer = _least_entering(
-                    v, shift, walk, before, energies, item, t - 1, classes, graphs[graph, 2]
+                    v, shift, walk, before, energies, item, t - 1, strides, classes, graphs[graph, 2]
                 )
             row[v], pointers[chosen + v] = energy, pointer
         cuda.syncthreads()
@@ -349,12 +357,12 @@ def least(items, graphs, classes, walk, energies, found, pointers, paths, ends):
 
 
 @cuda.jit(device=True)
-def _least_entering(v, shift, walk, before, energies, item, t, classes, first_class):
+def _least_entering(v, shift, walk, before, energies, item, t, strides, classes, first_class):
     """The least energy of the ways into a state by an arc that consumes frame t, and the arc."""
     offsets, source, column, weight = walk[0], walk[1], walk[2], walk[3]
     energy, pointer = math.inf, BEGIN
     for a in range(offsets[shift + v], offsets[shift + v + 1]):
-        emission = np.float64(energies[item, t, classes[first_class + column[a]]])
+        emission = np.float64(energies[_place(item, t, classes[first_class + column[a]], strides)])
         candidate = before[source[a]] + weight[a] + emission
         if candidate < energy:
             energy, pointer = candidate, a

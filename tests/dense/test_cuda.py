@@ -216,6 +216,22 @@ def test_the_same_error_for_an_unusable_emission(wrong):
 
 
 @in_simulator
+def test_emissions_of_any_strides():
+    def found(emissions):
+        emissions = emissions.detach().requires_grad_()
+        free = dense.free_energy(emissions, None, graph)
+        paths = dense.best_path(emissions, None, graph)
+        arcs = [torch.from_numpy(path.arcs) for path in paths]
+        return [free.detach(), *torch.autograd.grad(free.sum(), emissions), *arcs]
+
+    graph = silent_and_branching(4)
+    wide = torch.randn(8, 3, 6, generator=torch.Generator().manual_seed(1))
+    for emissions in (wide.permute(2, 1, 0)[::3, :, ::2], wide[:1, :, :4].expand(2, 3, 4)):
+        ours, theirs = simulated(found, emissions), found(emissions.contiguous())
+        assert_close(ours, theirs, 1e-6)
+
+
+@in_simulator
 def test_nothing_to_do():
     graph = Graph.linear([])
     assert simulated(dense.free_energy, torch.zeros(0, 2, 1), None, graph).shape == (0,)
