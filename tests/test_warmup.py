@@ -10,6 +10,7 @@ from gtn_ebm import (
     best_paths,
     compose,
     connect,
+    dense,
     determinize,
     equivalent,
     free_energy,
@@ -22,6 +23,7 @@ from gtn_ebm import (
     shortest_distance,
     topological_sort,
 )
+from gtn_ebm.dense import topologies
 from gtn_ebm.warmup import warmup
 
 
@@ -61,4 +63,8 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         shortest_distance(push(remove_epsilons(graph)))
         minimize(determinize(project(graph, "input")))
         equivalent(graph.detach(), graph.detach())
+        emissions = torch.zeros(1, 9, 3, dtype=dtype, requires_grad=True)
+        for of_items in (graph, topologies.ctc([1, 1])):
+            dense.free_energy(emissions, None, of_items).sum().backward()
+        dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1, 2]]), [9], [2]).backward()
     assert compiled.names == []
