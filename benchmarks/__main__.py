@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import best_paths, compose, ctc, free_energy, lexicon
+from benchmarks import alignment, best_paths, compose, ctc, decoding, free_energy, lexicon
 
 app = typer.Typer(add_completion=False, help=__doc__)
 BENCHMARKS = {
@@ -11,6 +11,8 @@ BENCHMARKS = {
     "best-paths": best_paths.main,
     "lexicon": lexicon.main,
     "ctc": ctc.main,
+    "alignment": alignment.main,
+    "decoding": decoding.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

@@ -92,3 +92,7 @@ def _warm_dense(graph: Graph) -> None:
         free.backward(retain_graph=True)
         (gradient,) = torch.autograd.grad(free, emissions, create_graph=True)
         gradient.sum().backward()
+        dense.best_path(emissions.detach(), None, of_items)
+    dense.forced_align(emissions.detach(), None, [[1]])
+    dense.decode(emissions.detach(), None, dense.topologies.ctc([1]), lattice_beam=1.0)
+    dense.prefix_search(emissions.detach())

@@ -94,9 +94,9 @@ def forced_align(
     missing = [_missing(batch, item) for item, trace in enumerate(found) if trace is None]
     if missing:
         raise GraphError("; ".join(missing[:MOST_NAMED]) + ("; …" if len(missing) > MOST_NAMED else ""))
-    certain = [None] * len(found)
+    certain: Sequence[Tensor | None] = [None] * len(found)
     if beta is not None:
-        certain = posteriors(emissions.detach(), batch.lengths, batch.graphs, beta).classes
+        certain = posteriors(emissions.detach(), batch.lengths, batch.graphs, beta).classes.unbind()
     each = zip(batch.graphs, found, energies(batch, found).unbind(), emissions.detach(), certain, strict=True)
     return [
         Alignment(labels_of(graph, trace), energy, _spans(graph, trace, frames, blank, classes))

@@ -164,12 +164,16 @@ class _SearchGraph(NamedTuple):
         consuming, silent: its arcs that consume a frame, and its epsilon arcs.
         initial: energies, [S].
         to_go: a lower bound on the energy from each state to the end in the graph alone, [S].
+        largest_label: of those read.
+        versions: of the tensors of energies, which may be changed in place; None where not counted.
     """
 
     consuming: _Arcs
     silent: _Arcs
     initial: NDArray[np.float64]
     to_go: NDArray[np.float64]
+    largest_label: int
+    versions: tuple[int | None, ...]
 
 
 _known: WeakKeyDictionary[Graph, _SearchGraph] = WeakKeyDictionary()
@@ -177,14 +181,21 @@ _known: WeakKeyDictionary[Graph, _SearchGraph] = WeakKeyDictionary()
 
 def _search_graph(graph: Graph) -> _SearchGraph:
     known = _known.get(graph)
-    if known is None:
+    parts = graph.energies, graph.initial, graph.final
+    versions = tuple(None if part.is_inference() else part._version for part in parts)
+    if known is None or known.versions != versions or None in versions:
         frame_arcs(graph.structure)  # refuses cycles of epsilons
         for what in ("energies", "initial", "final"):
             check_energies(as_array(getattr(graph, what)), f"{what}[{{}}] of the decoding graph")
         consumes = graph.input_labels != EPSILON
         initial = as_array(graph.initial).astype(np.float64)
         known = _known[graph] = _SearchGraph(
-            _Arcs.of(graph, consumes), _Arcs.of(graph, ~consumes), initial, _least_to_go(graph)
+            _Arcs.of(graph, consumes),
+            _Arcs.of(graph, ~consumes),
+            initial,
+            _least_to_go(graph),
+            int(graph.input_labels.max(initial=EPSILON)),
+            versions,
         )
     return known
 
@@ -228,7 +239,7 @@ class Decoder:
             )
         self._graph, self._lattice_beam, self._blank = graph, lattice_beam, blank
         search, states = _search_graph(graph), graph.states
-        self._initial = search.initial
+        self._largest_label = search.largest_label
         self._fixed = search.silent[:4], search.to_go, float(beam), max_active, float(lattice_beam)
         self._consuming = search.consuming[:4]
         # Epsilon arcs, called −1 − k, are found from behind.
@@ -264,9 +275,10 @@ class Decoder:
                 f"not {emissions.dtype} of shape {list(emissions.shape)}"
             )
         frames = as_array(emissions)
-        largest = int(self._graph.input_labels.max(initial=EPSILON))
-        if largest >= frames.shape[1]:
-            raise GraphError(f"the graph has label {largest}, but there are {frames.shape[1]} classes")
+        if self._largest_label >= frames.shape[1]:
+            raise GraphError(
+                f"the graph has label {self._largest_label}, but there are {frames.shape[1]} classes"
+            )
         check_energies(frames, "the emission of frame {} and class {}")
         report, done = _empty_report(len(frames)), 0
         while done < len(frames):
@@ -300,49 +312,68 @@ class Decoder:
         numbers = self._tokens[2][: self._count]
         renumbered, self._arcs = kernels.compact(self._lattice, self._arcs, self._number, numbers)
         numbers[:] = renumbered[numbers]
-        self._starts = renumbered[self._starts]
-        kept = self._starts >= 0
-        self._starts, self._start_states = self._starts[kept], self._start_states[kept]
+        self._starts, self._start_states = _renumbered(renumbered, self._starts, self._start_states)
         self._number = int(renumbered.max(initial=-1)) + 1
 
     def _ended(self, final: Tensor, emissions: Tensor | None = None) -> Decoding:
         """``emissions``: [T, C] of all frames, where energies are to be differentiable."""
-        lattice = self._pruned(final, emissions)
+        self._compact()
+        lattice = self._within_beam(final, emissions)
         path, found = best_path(lattice), []
         if path is not None:
             paid = as_array(lattice.energies)[path.arcs]
-            found = spans(self._graph, lattice.arc_maps[0][path.arcs], paid, self._blank)
+            arcs = lattice.arc_maps[0][path.arcs].astype(np.int64)
+            found = spans(self._graph, arcs, paid, self._blank)
         return Decoding(path, found, lattice, self._pruning(math.inf if path is None else path.energy.item()))
 
-    def _pruned(self, final: Tensor, emissions: Tensor | None) -> Graph:
-        """The lattice of what is within its beam."""
-        self._compact()
-        graph = self._graph
-        source, target, arc, frame, paid = (part[: self._arcs].copy() for part in self._lattice)
-        arcs = self._arc_numbers[arc].astype(np.int32)
+    def _within_beam(self, final: Tensor, emissions: Tensor | None) -> Graph:
+        """The lattice of the paths that are good enough in the end."""
+        last, states = (part[: self._count].copy() for part in (self._tokens[2], self._tokens[0]))
+        total = self._tokens[1][: self._count] + as_array(final.detach()[torch.from_numpy(states)])
+        good = total <= total.min(initial=np.inf) + self._lattice_beam
+        good &= total < np.inf
+        lattice = tuple(part[: self._arcs].copy() for part in self._lattice)
+        renumbered, arcs = kernels.compact(lattice, self._arcs, self._number, last[good])
+        starts = _renumbered(renumbered, self._starts, self._start_states)
+        ends = _renumbered(renumbered, last[good], states[good])
+        whole = self._as_graph(tuple(part[:arcs] for part in lattice), starts, ends, final, emissions)
+        if self._lattice_beam == 0.0:
+            return whole
+        kept = prune(whole, self._lattice_beam)
+        return kept.with_arc_maps(whole.arc_maps[0][kept.arc_maps[0]])
+
+    def _as_graph(
+        self,
+        lattice: tuple[NDArray[Any], ...],
+        starts: tuple[NDArray[np.int64], NDArray[np.int64]],
+        ends: tuple[NDArray[np.int64], NDArray[np.int64]],
+        final: Tensor,
+        emissions: Tensor | None,
+    ) -> Graph:
+        """``starts``, ``ends``: tokens and the states that they are in."""
+        graph, (source, target, arc, frame, paid) = self._graph, lattice
+        arcs = self._arc_numbers[arc].view(np.int32)
+        count = 1 + max(int(part.max(initial=-1)) for part in (source, target, starts[0], ends[0]))
         structure = Structure.of_valid(
-            source, target, graph.input_labels[arcs], graph.output_labels[arcs], self._number
+            source, target, graph.input_labels[arcs], graph.output_labels[arcs], count
         )
-        frames = torch.from_numpy(frame).long()
-        energies = torch.from_numpy(paid)
+        frames, energies = torch.from_numpy(frame).long(), torch.from_numpy(paid)
         if emissions is not None:
-            energies = graph.energies.double()[torch.from_numpy(arcs).long()]
+            energies = graph.energies[torch.from_numpy(arcs).long()].double()
             read = torch.from_numpy(structure.input_labels.astype(np.int64))
             consumes = (read != EPSILON).nonzero()[:, 0]
             heard = emissions[frames[consumes], read[consumes]].double().to(energies.device)
             energies = energies.index_add(0, consumes.to(energies.device), heard)
-        last, states = (part[: self._count] for part in (self._tokens[2], self._tokens[0]))
-        lattice = Graph(
+        return Graph(
             structure,
             energies,
-            _spread(graph.initial, self._start_states, self._starts, self._number),
-            _spread(final, states, last, self._number),
+            _spread(graph.initial, *starts, count),
+            _spread(final, *ends, count),
             attributes={"frame": frames},
             input_symbols=graph.input_symbols,
             output_symbols=graph.output_symbols,
+            arc_maps=[arcs],
         )
-        kept = prune(lattice, self._lattice_beam)
-        return kept.with_arc_maps(arcs[kept.arc_maps[0]])
 
     def _pruning(self, energy: float) -> Pruning:
         active, best, pruned = (np.concatenate([report[k] for report in self._reports]) for k in range(3))
@@ -365,8 +396,16 @@ def _empty_report(rows: int) -> tuple[NDArray[Any], ...]:
     return np.empty(rows, np.int64), np.empty(rows), np.empty((rows, 3))
 
 
-def _spread(energies: Tensor, states: NDArray[np.int64], tokens: NDArray[np.int64], count: int) -> Tensor:
+def _renumbered(
+    numbers: NDArray[np.int64], tokens: NDArray[np.int64], states: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of tokens and the states that they are in, those that have a number."""
+    kept = numbers[tokens] >= 0
+    return numbers[tokens[kept]], states[kept]
+
+
+def _spread(energies: Tensor, tokens: NDArray[np.int64], states: NDArray[np.int64], count: int) -> Tensor:
     """The energies of states at the tokens that are in them, +inf at others, [count] float64."""
-    chosen = energies.double()[torch.from_numpy(states.copy())]
+    chosen = energies[torch.from_numpy(states)].double()
     everywhere = torch.full((count,), torch.inf, dtype=torch.float64, device=energies.device)
-    return everywhere.index_put((torch.from_numpy(tokens.copy()).to(energies.device),), chosen)
+    return everywhere.index_put((torch.from_numpy(tokens).to(energies.device),), chosen)

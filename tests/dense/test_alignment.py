@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.timing import peak_memory
 from gtn_ebm import Graph, GraphError, Structure
 from gtn_ebm.dense import fewest_frames, forced_align, posteriors
 from gtn_ebm.dense.topologies import ctc
@@ -117,3 +118,15 @@ def test_confidence_is_the_mean_posterior_of_what_is_read() -> None:
     assert math.isnan(forced_align(emissions, lengths, targets)[0].spans[0].confidence)
     with pytest.raises(GraphError, match="name the blank"):
         forced_align(emissions, None, targets, blank=None)
+
+
+@pytest.mark.slow
+def test_an_hour_is_aligned_in_memory_that_grows_slowly() -> None:
+    frames, labels = 180_000, 50_000
+    generator = torch.Generator().manual_seed(0)
+    emissions = -torch.randn(1, frames, 30, generator=generator).log_softmax(-1)
+    target = torch.randint(1, 30, (labels,), generator=generator)
+    assert peak_memory(lambda: forced_align(emissions, None, [target])) < 400 * 2**20  # in full 4.5 GB
+    (found,) = forced_align(emissions, None, [target])
+    assert [span.label for span in found.spans] == target.tolist()
+    assert found.energy.item() == pytest.approx(sum(emissions[0, range(frames), found.labels].tolist()))

@@ -1,6 +1,7 @@
 """Beam search against explicit composition: what it finds, its lattice, and what it says that it left out."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,24 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gtn_ebm import CycleError, Graph, GraphError, Structure, best_path, best_paths, compose, connect, project
+from benchmarks import decoding as handwriting
+from gtn_ebm import (
+    CycleError,
+    Graph,
+    GraphError,
+    Structure,
+    best_path,
+    best_paths,
+    compose,
+    connect,
+    determinize,
+    project,
+    relabel,
+)
+from gtn_ebm.dense import Decoder, Decoding, decode, free_energy, prefix_search, topologies
 from gtn_ebm.dense import decoding as module
 from gtn_ebm.dense.batch import frame_arcs
-from gtn_ebm.dense.decoding import Decoder, Decoding, decode
+from gtn_ebm.io import Pronunciation, lexicon_graph
 from tests.dense.test_least_energy import emissions_lattice, random_emissions
 from tests.enumeration import graphs, language, same_language, walks
 
@@ -155,8 +170,13 @@ def test_where_all_ways_end_it_says_whether_that_is_proven() -> None:
     assert found.pruning.exact
     assert found.lattice.states == 0
     late = Graph(Structure([0, 0, 1, 2], [1, 2, 1, 3], [0, 1, 0, 0]), final=[3])
-    (found,) = decode(torch.tensor([[[0.0, 9.0], [0.0, 0.0]]]), None, late, beam=1.0)
-    assert found.path is not None  # the way to state 1 leads nowhere in the end, but is not known to
+    emissions = torch.tensor([[[0.0, 9.0], [0.0, 0.0]]])
+    (found,) = decode(emissions, None, late, beam=1.0)  # the better way leads nowhere in the end
+    assert found.path is None
+    assert not found.pruning.exact
+    assert found.pruning.bound.min() == 9.0
+    (found,) = decode(emissions, None, late, beam=10.0)
+    assert found.path is not None
     assert found.path.input_labels == [1, 0]
 
 
@@ -172,6 +192,13 @@ def test_energies_are_differentiable() -> None:
     gradients = torch.autograd.grad(found.path.energy, [emissions, energies])
     assert gradients[0][0].nonzero()[:, 1].tolist() == found.path.input_labels
     assert gradients[1].sum() == len(found.path.arcs)
+
+
+def test_energies_may_be_changed_in_place() -> None:
+    graph = Graph(Structure([0, 0], [1, 1], [1, 2]), torch.tensor([0.0, 1.0]))
+    assert decode(torch.zeros(1, 1, 3), None, graph)[0].path.output_labels == [1]
+    graph.energies[0] = 2.0
+    assert decode(torch.zeros(1, 1, 3), None, graph)[0].path.output_labels == [2]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +228,10 @@ def test_bad_pieces() -> None:
 
 def test_negative_cycles_leave_nothing_proven() -> None:
     graph = Graph(Structure([0, 0, 1], [0, 1, 1], [0, 1, 0]), torch.tensor([-1.0, 0.0, 0.0]))
-    (found,) = decode(torch.rand(1, 5, 2), None, graph, beam=0.1)
-    assert found.path is not None
-    assert found.pruning.exact == (not found.pruning.pruned.any())
+    (found,) = decode(torch.zeros(1, 5, 2), None, graph, beam=0.5)
+    assert found.path is None
+    assert found.pruning.bound.min() == -math.inf
+    assert not found.pruning.exact
 
 
 def test_connected_lattice_of_long_input_stays_small() -> None:
@@ -211,3 +239,56 @@ def test_connected_lattice_of_long_input_stays_small() -> None:
     assert found.lattice.arcs == 4000
     assert connect(found.lattice).arcs == 4000
     assert len(found.spans) == 1000
+
+
+def word_pairs(words: list[str], corpus: str) -> Graph:
+    """The acceptor of words with a space between; a word costs −ln of its smoothed probability after the word
+    before in the corpus, stops aside."""
+    plain = [word.strip(".,") for word in words]
+    sequence = [plain.index(word.strip(".,")) for word in corpus.split() if word.strip(".,") in plain]
+    pairs = np.full((len(words) + 1, len(words)), 0.01)  # the last row at the beginning
+    np.add.at(pairs, ([len(words), *sequence[:-1]], sequence), 1.0)
+    energies = -np.log(pairs / pairs.sum(1, keepdims=True))
+    space, after = len(words), len(words) + 1  # states: ready after a word; behind it
+    arcs = [(p, after + q, q, energies[p, q]) for p in range(len(words) + 1) for q in range(len(words))]
+    arcs += [(after + q, q, space, 0.0) for q in range(len(words))]
+    source, destination, label, energy = zip(*arcs, strict=True)
+    grammar = Structure(source, destination, label)
+    return Graph(grammar, torch.tensor(energy).float(), [len(words)], range(grammar.states))
+
+
+def words_of(lexicon: str, corpus: str, characters: str) -> Graph:
+    """Frames to words."""
+    words = list(dict.fromkeys(lexicon.split()))
+    spelled = lexicon_graph([Pronunciation(word, tuple(word)) for word in [*words, " "]], disambiguate=False)
+    single = determinize(compose(spelled, word_pairs(words, corpus)), math.inf)
+    names = enumerate(spelled.input_symbols or [])
+    read = relabel(single, {label: characters.index(name) for label, name in names})
+    spelling = handwriting.spelling(len(characters) + 1, len(characters))
+    return compose(spelling, read.with_symbols(None, spelled.output_symbols))
+
+
+@pytest.mark.data
+def test_handwriting_is_read_as_what_it_says(data_directory: Path) -> None:
+    line_words = data_directory / "ctc_emissions/CTCDecoder/data/line/corpus.txt"
+    for item in handwriting.read_handwriting(data_directory):
+        lexicon = line_words.read_text(encoding="utf-8") if item.name == "IAM line" else item.corpus
+        graph = words_of(lexicon, item.corpus, item.characters)
+        (found,) = decode(item.emissions[None], None, graph, blank=len(item.characters))
+        assert found.path is not None
+        text = "".join(map(graph.output_symbols.name, found.path.output_labels))
+        if item.name == "Bentham 2":  # the lexicon has the word without a comma only
+            text = text.replace("submitt ", "submitt, ")
+        assert text == item.text
+        assert found.spans[-1].end <= len(item.emissions)
+
+
+@pytest.mark.data
+def test_prefix_search_finds_what_is_at_least_as_likely_as_the_text(data_directory: Path) -> None:
+    for item in handwriting.read_handwriting(data_directory):
+        blank, emissions = len(item.characters), item.emissions[None]
+        ((best,),) = prefix_search(emissions, blank=blank)
+        labels = [item.characters.index(character) for character in item.text]
+        strings = [topologies.ctc(np.array(string), blank) for string in (best.labels, labels)]
+        ours, text = (free_energy(emissions, None, graph).item() for graph in strings)
+        assert ours - 1e-4 <= best.energy <= text + 1e-4
