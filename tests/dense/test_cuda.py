@@ -22,7 +22,7 @@ from tests.enumeration import graphs, requiring_grad
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 in_simulator = pytest.mark.skipif(not SIMULATED, reason="runs in test_in_the_simulator's process")
 on_gpu = pytest.mark.skipif(SIMULATED or not torch.cuda.is_available(), reason="there is no GPU")
-PROPERTY = settings(deadline=None, max_examples=40, database=None)
+PROPERTY = settings(deadline=None, max_examples=100, database=None)
 
 
 @pytest.mark.skipif(SIMULATED, reason="is what started this process")
