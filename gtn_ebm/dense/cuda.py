@@ -171,9 +171,8 @@ class _Weighted(NamedTuple):
     def of(cls, arcs: FrameArcs, *weights: NDArray[np.float64]) -> _Weighted:
         """``weights``: of the arcs and epsilons in the order of ``arcs``, and of initial and final states."""
         of_arcs, of_epsilons, start, end = weights
-        destination = np.repeat(
-            np.arange(len(start), dtype=np.uint32), np.diff(arcs.offsets.astype(np.int64))
-        )
+        offsets = arcs.offsets.astype(np.int64)
+        destination = np.repeat(np.arange(len(start), dtype=np.uint32), offsets[1:] - offsets[:-1])
         return cls(
             arcs, arcs.source, destination, arcs.column, of_arcs,
             arcs.epsilon_source, arcs.epsilon_destination, of_epsilons, start, end,
