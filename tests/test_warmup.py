@@ -68,7 +68,8 @@ def test_nothing_is_left_to_compile(dtype, ordered):
             energies.reshape(5, 10, 2), energies[:4].reshape(2, 2)
         ).free_energy().sum().backward()
         emissions = torch.zeros(1, 9, 3, dtype=dtype, requires_grad=True)
-        for of_items in (graph, topologies.ctc([1, 1])):
+        trained = graph.with_energies(graph.energies.detach().requires_grad_())
+        for of_items in (trained, topologies.ctc([1, 1])):
             dense.free_energy(emissions, None, of_items).sum().backward()
         dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1, 2]]), [9], [2]).backward()
     assert compiled.names == []
