@@ -48,6 +48,12 @@ def takes_graphs(operation: Operation) -> Operation:
     return cast(Operation, checked)
 
 
+def check_graph(value: object, name: str) -> None:
+    """Raises GraphError where the value is no graph; for what classes are made of."""
+    if said := _one(value):
+        raise GraphError(f"{name}{said}")
+
+
 def _one(value: object) -> str:
     """What to say of a value that is no graph; nothing of one."""
     return "" if isinstance(value, Graph) else f" must be a Graph, not {_described(value)}"
@@ -67,6 +73,10 @@ def _one_or_sequence(value: object) -> str:
     return _sequence(value)
 
 
+def _one_or_none(value: object) -> str:
+    return "" if value is None else _one(value)
+
+
 def _mapping(value: object) -> str:
     if not isinstance(value, Mapping):
         return f" must be a mapping from labels to Graphs, not {_described(value)}"
@@ -75,6 +85,7 @@ def _mapping(value: object) -> str:
 
 _CHECKS: dict[str, Callable[[object], str]] = {
     "Graph": _one,
+    "Graph | None": _one_or_none,
     "Sequence[Graph]": _sequence,
     "Graph | Sequence[Graph]": _one_or_sequence,
     "Mapping[int, Graph]": _mapping,

@@ -56,7 +56,7 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         graph = topological_sort(graph)
     with event.install_listener("numba:compile", Compiled()) as compiled:
         composed = compose(connect(graph), graph)
-        free_energy([composed, graph]).sum().backward()
+        free_energy([composed, graph]).sum().backward(retain_graph=True)
         best_path([composed, graph])
         posteriors(graph)
         best_paths(graph, 3)
@@ -71,5 +71,14 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         trained = graph.with_energies(graph.energies.detach().requires_grad_())
         for of_items in (trained, topologies.ctc([1, 1])):
             dense.free_energy(emissions, None, of_items).sum().backward()
+            dense.best_path(emissions, None, of_items)
         dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1, 2]]), [9], [2]).backward()
+        dense.forced_align(emissions, None, [[1, 2]], beta=1.0)
+        dense.decode(emissions, None, topologies.correct_ctc(3), lattice_beam=2.0)
+        dense.prefix_search(emissions)
+        logits = emissions[:, :, None].expand(-1, -1, 3, -1)
+        for fused in (True, False):
+            dense.transducer_loss(logits, [[1, 2]], [9], [2], fused_log_softmax=fused).backward()
+        answers = [[[1], [2, 1]]]
+        dense.MWERLoss(topologies.correct_ctc(3))(emissions, None, [[1]], answers).backward()
     assert compiled.names == []

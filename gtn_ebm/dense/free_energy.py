@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gtn_ebm import inference
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import Batch, prepare
+from gtn_ebm.dense.checks import check_floating
 from gtn_ebm.dense.least_energy import minimum_energy
 from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
@@ -189,6 +191,7 @@ class _PosteriorsOfItems(torch.autograd.Function):
         )
 
 
+@takes_graphs
 def free_energy(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -237,6 +240,7 @@ def free_energy(
     return result.to(emissions)
 
 
+@takes_graphs
 def posteriors(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -257,6 +261,7 @@ def posteriors(
     check_beta(beta)
     if math.isinf(beta):
         raise GraphError("posteriors need a finite β; for β = ∞ use best_path")
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
     each = [graphs] * len(emissions) if isinstance(graphs, Graph) else list(graphs)
     given = [emissions, *(part for graph in each for part in (graph.energies, graph.initial, graph.final))]
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in given)
