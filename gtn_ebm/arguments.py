@@ -24,25 +24,26 @@ def takes_graphs(operation: Operation) -> Operation:
     Traceback (most recent call last):
     gtn_ebm.errors.GraphError: arcs: graph must be a Graph, not None
     """
+    name = operation.__qualname__.split("<locals>.")[-1].removesuffix(".__init__")
     checks: list[tuple[Any, str, Callable[[object], str]]] = []
-    for place, parameter in enumerate(inspect.signature(operation).parameters.values()):
-        annotation = str(parameter.annotation)
-        if parameter.kind is parameter.VAR_POSITIONAL and annotation == "Graph":
-            checks.append((slice(place, None), parameter.name, _sequence))
+    for place, taken in enumerate(inspect.signature(operation).parameters.values()):
+        annotation = str(taken.annotation)
+        if taken.kind is taken.VAR_POSITIONAL and annotation == "Graph":
+            checks.append((slice(place, None), taken.name, _sequence))
         elif "Graph" in annotation.split("[")[0] or "Graph]" in annotation:
-            checks.append((place, parameter.name, _CHECKS[annotation]))
+            checks.append((place, taken.name, _CHECKS[annotation]))
 
     @wraps(operation)
     def checked(*given: Any, **named: Any) -> Any:
-        for place, name, fault in checks:
+        for place, parameter, fault in checks:
             try:
                 value = given[place]
             except IndexError:
-                if name not in named:
+                if parameter not in named:
                     continue  # the call itself says that it is missing
-                value = named[name]
+                value = named[parameter]
             if said := fault(value):
-                raise GraphError(f"{operation.__name__}: {name}{said}")
+                raise GraphError(f"{name}: {parameter}{said}")
         return operation(*given, **named)
 
     return cast(Operation, checked)

@@ -303,7 +303,7 @@ def test_bad_graphs_are_refused(name: str) -> None:
         ([graph, graph], [answer], "2 graphs of all answers, but 1 of desired"),
         ([nan], [answer], "nan|NaN"),
         ([graph], [Graph.linear([0], [1])], "number 0 is a transducer"),
-        (graph, answer, "give lists of graphs"),
+        (graph, answer, "everything must be a list of Graphs, not a Graph"),
     ):
         with pytest.raises(GraphError, match=message):
             loss(everything, desired)
