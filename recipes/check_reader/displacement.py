@@ -23,9 +23,6 @@ from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.grammar import DIGITS
 from recipes.check_reader.segmentation import Segmentation
 
-STRIDE = 4
-"""Columns of the working image for one column of features."""
-
 PLACES = Symbols("0123456789_")
 """What is seen at a place: a digit, or none that begins here."""
 
@@ -49,9 +46,10 @@ class DisplacementNetwork(nn.Module):
         self.after = ImageDropout(0.3, place=1)
         self.energies = nn.Linear(2 * width, len(PLACES))
 
-    def forward(self, columns: Tensor, segmentations: Sequence[Segmentation]) -> list[Tensor]:
-        """Columns [B, W, features] → [width, PLACES] for each image, ``width`` being its own columns."""
-        widths = [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
+    def forward(
+        self, columns: Tensor, widths: Sequence[int], segmentations: Sequence[Segmentation]
+    ) -> list[Tensor]:
+        """Columns [B, W, features] → [width, PLACES] for each image, whose own are the first ``width``."""
         narrow = functional.relu(self.narrow(columns))
         narrow = narrow * self.before(segmentations, narrow.shape[2])[:, None]
         # Packed, so that the backward direction begins at an image's end and not in the padding.

@@ -29,7 +29,7 @@ from recipes.check_reader.segmentation import Segmentation, segment
 Image = str | Path | NDArray[np.uint8]
 """A file, or grey levels [h, w], 0 being black."""
 
-FORMAT = "gtn_ebm check reader 2"
+FORMAT = "gtn_ebm check reader 3"
 """What ``model.json`` says that it is."""
 
 BEST_PATHS = 50
@@ -163,7 +163,6 @@ class CheckReader:
             "format": FORMAT,
             "classes": list(self.network.classes),
             "channels": list(self.network.channels),
-            "normalised": self.network.normalised,
             "threshold": self.threshold,
             "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
         }
@@ -181,9 +180,9 @@ class CheckReader:
             GraphFormatError: the grammar cannot be read.
         """
         directory = Path(directory)
-        channels, normalised, threshold, beta = _description(directory / "model.json")
+        channels, threshold, beta = _description(directory / "model.json")
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
-            network = RecognitionTransformer(CLASSES, channels, normalised)
+            network = RecognitionTransformer(CLASSES, channels)
         weights = _weights(directory / "model.safetensors", network)
         network.to_empty(device="cpu").load_state_dict(weights)
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold, beta)
@@ -204,8 +203,8 @@ def answer_energies(amount: Graph, places: Graph, answers: Sequence[str], beta: 
     return free_energy(meant, beta) + free_energy(seen, beta)
 
 
-def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
-    """The channels, whether energies are normalised, the threshold and β that a ``model.json`` gives."""
+def _description(path: Path) -> tuple[tuple[int, int, int], float, float]:
+    """The channels, the threshold and β that a ``model.json`` gives."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the folder of a trained model, or train one")
     try:
@@ -223,9 +222,6 @@ def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
         or not all(type(number) is int and 1 <= number <= MOST_CHANNELS for number in channels)
     ):
         raise DataError(f"{path}: channels are {channels!r:.80}, not three numbers from 1 to {MOST_CHANNELS}")
-    normalised = description.get("normalised")
-    if not isinstance(normalised, bool):
-        raise DataError(f"{path}: normalised is {normalised!r:.80}, neither true nor false")
     if not _is_number(threshold) or not 0 <= threshold <= math.nextafter(1, 2):
         raise DataError(f"{path}: the threshold is {threshold!r:.80}, not a number from 0 to 1")
     beta = description.get("beta", 0)
@@ -233,7 +229,6 @@ def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
         raise DataError(f"{path}: beta is {beta!r:.80}, neither a positive number nor null, for infinity")
     return (
         (channels[0], channels[1], channels[2]),
-        normalised,
         float(threshold),
         math.inf if beta is None else float(beta),
     )

@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gtn_ebm import Graph, Structure, Symbols
-from recipes.check_reader.displacement import STRIDE, DisplacementNetwork, places_graph
+from recipes.check_reader.displacement import DisplacementNetwork, places_graph
 from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.segmentation import HEIGHT, Segmentation
+
+STRIDE = 4
+"""Columns of the working image for one column of features."""
 
 ROWS = 6
 """Rows of features."""
@@ -84,17 +87,12 @@ class RecognitionTransformer(nn.Module):
     Args:
         classes: the symbols it tells apart.
         channels: of the trunk at each of three sizes.
-        normalised: whether the energies of a region are those of probabilities, Σ_c exp(−E_c) = 1. Where not,
-            only whole paths are compared, which is better unless the loss can collapse (``training.LOSSES``).
     """
 
-    def __init__(
-        self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96), normalised: bool = False
-    ):
+    def __init__(self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96)):
         super().__init__()
         self.classes = classes
         self.channels = channels
-        self.normalised = normalised
         small, middle, large = channels
         self.stem = nn.Conv2d(1, small, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -128,13 +126,11 @@ class RecognitionTransformer(nn.Module):
             features, columns = self._features(ink, inside)
         energies = self._region_energies(features, inside, segmentations)
         counts = [len(segmentation.arcs) for segmentation in segmentations]
+        places = self.displacement(columns.float(), _feature_columns(segmentations), segmentations)
         return [
             Evidence(interpretation_graph(segmentation, of_regions, self.classes), places_graph(of_places))
             for segmentation, of_regions, of_places in zip(
-                segmentations,
-                energies.split(counts),
-                self.displacement(columns.float(), segmentations),
-                strict=True,
+                segmentations, energies.split(counts), places, strict=True
             )
         ]
 
@@ -148,8 +144,7 @@ class RecognitionTransformer(nn.Module):
             hidden = self.hidden(regions) + style.index_select(0, _image_of_region(segmentations))
         kept = self.kept(segmentations, hidden.shape[1])
         hidden = functional.relu(hidden.float()) * kept.index_select(0, _image_of_region(segmentations))
-        energies = self.energies(hidden)
-        return -functional.log_softmax(-energies, 1) if self.normalised else energies
+        return self.energies(hidden)
 
     def _features(self, ink: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 1, HEIGHT, W] → features of regions, [B, ROWS, W / STRIDE, C], and of columns,
@@ -195,14 +190,18 @@ def interpretation_graph(segmentation: Segmentation, energies: Tensor, classes: 
 def _batch(segmentations: Sequence[Segmentation]) -> tuple[Tensor, Tensor]:
     """The ink of all images, padded with paper, float32 [B, 1, HEIGHT, W], and whether each column is inside
     its image, 1 or 0, float32 [B, 1, 1, W]; W is a multiple of STRIDE."""
-    widths = [segmentation.ink.shape[1] for segmentation in segmentations]
-    width = -(-max(widths) // STRIDE) * STRIDE
-    ink = np.zeros((len(widths), 1, HEIGHT, width), np.float32)
-    inside = np.zeros((len(widths), 1, 1, width), np.float32)
+    widths = [STRIDE * columns for columns in _feature_columns(segmentations)]
+    ink = np.zeros((len(widths), 1, HEIGHT, max(widths)), np.float32)
+    inside = np.zeros((len(widths), 1, 1, max(widths)), np.float32)
     for k, segmentation in enumerate(segmentations):
-        ink[k, 0, :, : widths[k]] = segmentation.ink
-        inside[k, ..., : -(-widths[k] // STRIDE) * STRIDE] = 1
+        ink[k, 0, :, : segmentation.ink.shape[1]] = segmentation.ink
+        inside[k, ..., : widths[k]] = 1
     return torch.from_numpy(ink).contiguous(memory_format=torch.channels_last), torch.from_numpy(inside)
+
+
+def _feature_columns(segmentations: Sequence[Segmentation]) -> list[int]:
+    """How many columns of features each image has; the last may lie partly beside it."""
+    return [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
 
 
 def _pool(features: Tensor, segmentations: Sequence[Segmentation]) -> Tensor:

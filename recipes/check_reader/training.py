@@ -27,6 +27,7 @@ from recipes.check_reader.data import Box
 from recipes.check_reader.displacement import spellings
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
+from recipes.check_reader.perturbation import perturbed
 from recipes.check_reader.processes import Processes
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import Evidence, RecognitionTransformer
@@ -39,16 +40,15 @@ class Loss(NamedTuple):
 
     Attributes:
         beta: inverse temperature: 1 sums over all paths, ∞ compares the best ones.
-        normalised: whether it needs normalised energies (see ``RecognitionTransformer``).
+        perturbed: whether both are taken of energies with noise, without which a loss that has no margin
+            makes all energies alike (see ``perturbation``).
     """
 
     beta: float
-    normalised: bool
+    perturbed: bool
 
 
-# A perceptron loss has no margin: where all energies are alike it is 0, and nothing can be read. Normalised
-# energies cannot all be low, so that an answer has to be paid for, character by character.
-LOSSES = {"nll": Loss(1.0, normalised=False), "perceptron": Loss(math.inf, normalised=True)}
+LOSSES = {"nll": Loss(1.0, perturbed=False), "perceptron": Loss(math.inf, perturbed=True)}
 """What training may minimise, by name."""
 
 AMOUNTS_PER_EPOCH = 1000
@@ -69,8 +69,7 @@ class Settings:
     """What a training does; the same settings and data give the same weights.
 
     Attributes:
-        loss: "nll" or "perceptron", of these epochs; pretraining is always with "nll",
-            since a perceptron loss, having no margin, would collapse.
+        loss: one of LOSSES, to learn the labelled images by; pretraining is always by "nll".
         pretraining: epochs on synthetic amounts alone, whose drawn symbols are known.
         epochs: on labelled images after that, of which only the digits are known; on synthetic amounts where
             there are no images.
@@ -162,13 +161,13 @@ class Lessons(Dataset[Lesson]):
 
     Attributes:
         pretraining: whether they are synthetic amounts alone, of which the drawn symbols are known.
-        beta: of the loss to learn them with.
+        loss: to learn them by.
     """
 
     def __init__(self, settings: Settings, material: Material, epoch: int):
         self._material, self._seed, self._epoch = material, settings.seed, epoch
         self.pretraining = epoch < settings.pretraining
-        self.beta = LOSSES["nll" if self.pretraining else settings.loss].beta
+        self.loss = LOSSES["nll" if self.pretraining else settings.loss]
         self._images = [] if self.pretraining else material.images
         synthetic = settings.synthetic if self._images else AMOUNTS_PER_EPOCH
         self._first_amount = epoch * AMOUNTS_PER_EPOCH
@@ -212,7 +211,7 @@ def guided(interpretation: Graph, segmentation: Segmentation, drawing: Drawing) 
 
 
 def losses(
-    network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], beta: float
+    network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], loss: Loss
 ) -> tuple[Tensor, int]:
     """F_β(desired) − F_β(all) of each lesson, ≥ 0, float32 [B], and how many answers are out of reach.
 
@@ -221,11 +220,15 @@ def losses(
     segmentation and punctuation are latent in both. Where no path gives the desired answer, the loss is 0.
 
     Args:
-        network: from segmentations to their interpretation graphs.
-        beta: of the free energies.
+        network: from segmentations to the evidence in them.
+        loss: which; one of LOSSES.
     """
-    evidence = network([lesson.segmentation for lesson in lessons])
-    interpretations, places = ([getattr(one, part) for one in evidence] for part in Evidence._fields)
+    beta, segmentations = loss.beta, [lesson.segmentation for lesson in lessons]
+    evidence: list[Evidence] = network(segmentations)
+    interpretations, places = map(list, zip(*evidence, strict=True))
+    if loss.perturbed:
+        interpretations = perturbed(interpretations, segmentations, place=3)
+        places = perturbed(places, segmentations, place=4)
     sought = [
         interpretation if drawing is None else guided(interpretation, segmentation, drawing)
         for interpretation, (segmentation, _, drawing) in zip(interpretations, lessons, strict=True)
@@ -266,7 +269,7 @@ class Training:
         self.settings, self.material, self.grammar, self.out = settings, material, grammar, Path(out)
         self.processes = Processes()
         torch.manual_seed(settings.seed)
-        self.network = RecognitionTransformer(CLASSES, normalised=LOSSES[settings.loss].normalised)
+        self.network = RecognitionTransformer(CLASSES)
         self.average = copy.deepcopy(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
@@ -347,7 +350,7 @@ class Training:
         parallel.train()
         bar = tqdm(loader, title, disable=title is None, unit="batch", leave=False)
         for (size, _), share in zip(batches, bar, strict=True):
-            of_share, without_path = losses(parallel, self.grammar, share, lessons.beta)
+            of_share, without_path = losses(parallel, self.grammar, share, lessons.loss)
             # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
             (of_share.sum() * self.processes.count / size).backward()
             self._update()

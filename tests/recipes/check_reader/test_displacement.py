@@ -50,9 +50,9 @@ class TestNetwork:
         network = DisplacementNetwork(features=6, width=4).eval()
         segmentations = [replace(SEGMENTATION, ink=np.ones((48, width), np.float32)) for width in (36, 18)]
         columns = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(0))
-        energies = network(columns, segmentations)
+        energies = network(columns, [9, 5], segmentations)
         assert [list(of_image.shape) for of_image in energies] == [[9, len(PLACES)], [5, len(PLACES)]]
         for of_image in energies:
             torch.testing.assert_close(of_image.neg().exp().sum(1), torch.ones(len(of_image)))
-        (alone,) = network(columns[1:, :5], segmentations[1:])
+        (alone,) = network(columns[1:, :5], [5], segmentations[1:])
         torch.testing.assert_close(alone, energies[1])

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,10 +21,11 @@ from recipes.check_reader import training
 from recipes.check_reader.data import Box
 from recipes.check_reader.displacement import BLANK, PLACES, places_graph
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
+from recipes.check_reader.perturbation import perturbed
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import Evidence, interpretation_graph
 from recipes.check_reader.segmentation import Segmentation
-from recipes.check_reader.training import LOSSES, Drawing, Lesson, Lessons, Settings, Training, losses
+from recipes.check_reader.training import LOSSES, Drawing, Lesson, Lessons, Loss, Settings, Training, losses
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import REGIONS, SEGMENTATION, SETTINGS, small_material
 
@@ -49,7 +51,9 @@ class TestLosses:
     ) -> None:
         evidence = given(seed=1)
         lesson = Lesson(SEGMENTATION, digits, drawing)
-        ours, unreachable = losses(Given([evidence]), GRAMMAR, [lesson], LOSSES[loss].beta)
+        ours, unreachable = losses(
+            Given([evidence]), GRAMMAR, [lesson], LOSSES[loss]._replace(perturbed=False)
+        )
         assert unreachable == 0
         assert ours.shape == (1,)
         leaves = evidence.interpretation.energies, evidence.places.energies
@@ -77,7 +81,7 @@ class TestLosses:
     def test_are_never_negative(self, loss: str) -> None:
         evidence = [given(seed) for seed in range(12)]
         lessons = [Lesson(SEGMENTATION, digits, None) for digits in ("12", "1", "2", "21")] * 3
-        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss].beta)
+        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss])
         assert unreachable == 0
         assert of_all.min() >= -1e-5
         assert of_all.max() > 0.5
@@ -88,7 +92,7 @@ class TestLosses:
         elsewhere = Drawing("12", [(0, 0, 1, 9), (20, 0, 10, 9)])
         answers = [("12", None), ("98765", None), ("12", elsewhere)]
         lessons = [Lesson(SEGMENTATION, *answer) for answer in answers]
-        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss].beta)
+        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss])
         assert unreachable == 2
         assert of_all[1:].tolist() == [0.0, 0.0]
         assert of_all[0] > 0
@@ -98,6 +102,59 @@ class TestLosses:
             assert of_first.isfinite().all()
             assert of_first.abs().max() > 0
             assert not any(gradient.any() for gradient in of_others)
+
+    def test_of_the_perceptron_are_those_of_perturbed_energies(self) -> None:
+        evidence = [given(seed) for seed in range(3)]
+        lessons = [
+            Lesson(with_other_ink(seed), digits, None) for seed, digits in enumerate(("12", "1", "21"))
+        ]
+        segmentations = [lesson.segmentation for lesson in lessons]
+        noisy = [
+            Evidence(interpretation, places)
+            for interpretation, places in zip(
+                perturbed([one.interpretation for one in evidence], segmentations, place=3),
+                perturbed([one.places for one in evidence], segmentations, place=4),
+                strict=True,
+            )
+        ]
+        perceptron = LOSSES["perceptron"]
+        ours, _ = losses(Given(evidence), GRAMMAR, lessons, perceptron)
+        plain = perceptron._replace(perturbed=False)
+        expected, _ = losses(Given(noisy), GRAMMAR, lessons, plain)
+        assert torch.equal(ours, expected)
+        without, _ = losses(Given(evidence), GRAMMAR, lessons, plain)
+        assert (ours - without).abs().min() > 1e-3
+
+    def test_of_the_perceptron_are_not_least_where_all_energies_are_alike(self) -> None:
+        """Nine images whose energies say what is right, and one whose energies say what is not."""
+        lessons = [Lesson(with_other_ink(seed), "12" if seed > 0 else "1", None) for seed in range(10)]
+        perceptron = LOSSES["perceptron"]
+
+        def mean_loss(scale: float, loss: Loss) -> float:
+            of_all, _ = losses(Given([saying("12", scale) for _ in lessons]), GRAMMAR, lessons, loss)
+            return of_all.mean().item()
+
+        without_noise = [mean_loss(scale, perceptron._replace(perturbed=False)) for scale in (0.0, 0.5, 4.0)]
+        assert without_noise[0] == 0 < without_noise[1] < without_noise[2]
+        with_noise = [mean_loss(scale, perceptron) for scale in (0.0, 0.5, 4.0)]
+        assert with_noise[0] > with_noise[1] > with_noise[2] > 0
+
+
+def with_other_ink(seed: int) -> Segmentation:
+    """And so with other noise."""
+    return replace(SEGMENTATION, ink=np.full_like(SEGMENTATION.ink, 1 / (1 + seed)))
+
+
+def saying(digits: str, scale: float) -> Evidence:
+    """Energies of 0 along the first regions for these digits, and for `~` after them; `scale` elsewhere."""
+    energies = torch.full((len(REGIONS), len(CLASSES)), scale)
+    chain = [0, 2, 4]  # one piece each
+    for region, symbol in zip(chain, digits.ljust(3, "~"), strict=True):
+        energies[region, CLASSES.label(symbol)] = 0
+    of_places = torch.full((3, len(PLACES)), scale)
+    for place, symbol in enumerate(digits.ljust(3, "_")):
+        of_places[place, PLACES.label(symbol)] = 0
+    return Evidence(interpretation_graph(SEGMENTATION, energies, CLASSES), places_graph(of_places))
 
 
 class Given(torch.nn.Module):
@@ -199,9 +256,10 @@ class TestTraining:
         names = {path.name for path in learned.iterdir()}
         assert names == {"model.safetensors", "model.json", "grammar.txt", "checkpoint.pt", "metrics.csv"}
 
-    def test_learns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("loss", ["nll", "perceptron"])
+    def test_learns(self, loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(training, "WARM_UP_STEPS", 1)
-        settings = Settings(pretraining=0, epochs=8, synthetic=0, batch=1, rate=1e-2)
+        settings = Settings(loss, pretraining=0, epochs=8, synthetic=0, batch=1, rate=1e-2)
         images = small_material().images[:2]
         train(tmp_path, settings, images=images, validation=images)
         rows = metrics(tmp_path)
