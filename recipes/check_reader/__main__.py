@@ -49,11 +49,10 @@ ModelOut = Annotated[
     Path, typer.Option(help="Folder for the model, its checkpoint and metrics.csv; goes on where it stopped.")
 ]
 Loss = Annotated[str, typer.Option(help=f"To learn the data by: {', '.join(LOSSES)}.")]
-Losses = Annotated[
-    list[str] | None, typer.Option("--loss", help="As often as wanted; all where omitted.")
-]
+Losses = Annotated[list[str] | None, typer.Option("--loss", help="As often as wanted; all where omitted.")]
 Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As often as wanted.")]
 SomeEpochs = Annotated[int, typer.Option(min=1, help="On the data, after pretraining, with each loss.")]
+SomeImages = Annotated[int | None, typer.Option(min=1, help="Of the training part; all if omitted.")]
 ComparisonOut = Annotated[
     Path, typer.Option(help="Folder for the trainings and comparison.md; goes on where it stopped.")
 ]
@@ -102,6 +101,7 @@ def compare(
     loss: Losses = None,
     seed: Seeds = [0, 1, 2],  # noqa: B006 - typer copies it
     epochs: SomeEpochs = 5,
+    images: SomeImages = None,
     pretraining: Pretraining = Settings.pretraining,
 ) -> None:
     """Trains with each loss from one pretraining: a table of how well each reads the validation part."""
@@ -111,7 +111,8 @@ def compare(
     material = training_material(data, digits)
     with _stoppable():
         typer.echo(
-            comparison.compare(names, seed, pretraining, epochs, material, Grammar.read(), out), nl=False
+            comparison.compare(names, seed, pretraining, epochs, images, material, Grammar.read(), out),
+            nl=False,
         )
 
 

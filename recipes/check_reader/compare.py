@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def compare(
     seeds: Sequence[int],
     pretraining: int,
     epochs: int,
+    images: int | None,
     material: Material,
     grammar: Grammar,
     out: Path,
@@ -39,7 +41,8 @@ def compare(
         losses: names in ``gtn_ebm.losses``.
         seeds: of weights, order and augmentation; each has one pretraining, by "nll", for all losses.
         pretraining: its epochs on synthetic amounts.
-        epochs: on the images, 1 or more. The learning rate rises and falls within them.
+        epochs: on the images, 1 or more, with each loss. The learning rate rises and falls within them.
+        images: of the material, to learn from; all where None.
         out: folder for ``seed-N/pretraining`` and ``seed-N/LOSS``, ``comparison.json`` with a row a training,
             and ``comparison.md``. Both tables are written anew after each training.
 
@@ -50,6 +53,7 @@ def compare(
         DataError: ``out`` holds trainings with other data or settings.
     """
     rows: list[dict[str, Any]] = []
+    some = replace(material, images=material.images[:images])
     with tqdm(total=len(losses) * len(seeds), desc="trainings", unit="training") as bar:
         for seed in seeds:
             folder = out / f"seed-{seed}"
@@ -57,8 +61,16 @@ def compare(
             start = _finished(Training(first, material, grammar, folder / "pretraining"))
             for loss in losses:
                 settings = Settings(loss, pretraining=0, epochs=epochs, seed=seed)
-                training = Training(settings, material, grammar, folder / loss, start)
-                rows.append({"loss": loss, "seed": seed, "epochs": epochs, **_figures(training)})
+                training = Training(settings, some, grammar, folder / loss, start)
+                rows.append(
+                    {
+                        "loss": loss,
+                        "seed": seed,
+                        "epochs": epochs,
+                        "images": len(some.images),
+                        **_figures(training),
+                    }
+                )
                 write_whole(out / "comparison.json", json.dumps(rows, indent=1) + "\n")
                 write_whole(out / "comparison.md", table(rows))
                 bar.update()

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from gtn_ebm import GraphError, compose, free_energy
-from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, places_graph, spellings
+from gtn_ebm import Graph, GraphError, compose, free_energy
+from gtn_ebm.transformers import interpretation_graph
+from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, spellings
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import SEGMENTATION
 
@@ -36,8 +37,9 @@ class TestSpellings:
         target = torch.tensor([[int(digit) for digit in digits]])
         lengths = torch.tensor([20]), torch.tensor([len(digits)])
         expected = torch.nn.functional.ctc_loss(-energies[:, None], target, *lengths, BLANK, reduction="sum")
+        places = interpretation_graph(Graph.linear(range(20)), energies, PLACES)
         torch.testing.assert_close(
-            free_energy(compose(places_graph(energies), spellings(digits).to(torch.float64))), expected
+            free_energy(compose(places, spellings(digits).to(torch.float64))), expected
         )
 
     def test_of_no_digits_only(self) -> None:
