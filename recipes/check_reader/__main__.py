@@ -109,11 +109,9 @@ def compare(
     _check_is_folder(out)
     names = list(dict.fromkeys(by_name(name).name for name in loss or LOSSES))
     material = training_material(data, digits)
+    arguments = names, seed, pretraining, epochs, images, material, Grammar.read(), out
     with _stoppable():
-        typer.echo(
-            comparison.compare(names, seed, pretraining, epochs, images, material, Grammar.read(), out),
-            nl=False,
-        )
+        typer.echo(comparison.compare(*arguments), nl=False)
 
 
 @app.command()

@@ -62,15 +62,8 @@ def compare(
             for loss in losses:
                 settings = Settings(loss, pretraining=0, epochs=epochs, seed=seed)
                 training = Training(settings, some, grammar, folder / loss, start)
-                rows.append(
-                    {
-                        "loss": loss,
-                        "seed": seed,
-                        "epochs": epochs,
-                        "images": len(some.images),
-                        **_figures(training),
-                    }
-                )
+                budget = {"epochs": epochs, "images": len(some.images)}
+                rows.append({"loss": loss, "seed": seed, **budget, **_figures(training)})
                 write_whole(out / "comparison.json", json.dumps(rows, indent=1) + "\n")
                 write_whole(out / "comparison.md", table(rows))
                 bar.update()

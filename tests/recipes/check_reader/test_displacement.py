@@ -7,7 +7,7 @@ import torch
 
 from gtn_ebm import Graph, GraphError, compose, free_energy
 from gtn_ebm.transformers import interpretation_graph
-from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, spellings
+from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, meanings, spellings
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import SEGMENTATION
 
@@ -45,6 +45,14 @@ class TestSpellings:
     def test_of_no_digits_only(self) -> None:
         with pytest.raises(GraphError, match="x"):
             spellings("1x")
+
+
+class TestMeanings:
+    def test_of_every_sequence_is_what_remains_of_it(self) -> None:
+        for sequence in itertools.product([BLANK, 3, 7], repeat=4):
+            found = walks(compose(Graph.linear(sequence, input_symbols=PLACES), meanings()))
+            collapsed = tuple(label for label, _ in itertools.groupby(sequence) if label != BLANK)
+            assert [walk.outputs for walk in found] == [collapsed]
 
 
 class TestNetwork:

@@ -122,10 +122,69 @@ class TestLosses:
             of_all, _ = losses(Given([saying("12", scale) for _ in lessons]), GRAMMAR, lessons, loss)
             return of_all.mean().item()
 
-        without_noise = [mean_loss(scale, without_noise("perceptron")) for scale in (0.0, 0.5, 4.0)]
-        assert without_noise[0] == 0 < without_noise[1] < without_noise[2]
+        of_plain = [mean_loss(scale, without_noise("perceptron")) for scale in (0.0, 0.5, 4.0)]
+        assert of_plain[0] == 0 < of_plain[1] < of_plain[2]
         with_noise = [mean_loss(scale, perceptron) for scale in (0.0, 0.5, 4.0)]
         assert with_noise[0] > with_noise[1] > with_noise[2] > 0
+
+
+class TestEveryLoss:
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_is_a_number_with_gradients_and_leaves_out_what_is_out_of_reach(self, name: str) -> None:
+        evidence = [given(seed) for seed in range(4)]
+        drawing = Drawing("1.2", [(0, 0, 10, 9), (10, 0, 10, 9), (20, 0, 10, 9)])
+        answers = [("12", None), ("1", None), ("12", drawing), ("98765", None)]
+        lessons = [Lesson(SEGMENTATION, *answer) for answer in answers]
+        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, ReaderLoss(name))
+        of_desired = "desired" in LOSSES[name].needs  # a risk is a number without it
+        assert unreachable == int(of_desired)
+        assert of_all.isfinite().all()
+        assert not of_desired or of_all[3] == 0
+        for part in Evidence._fields:
+            energies = [getattr(one, part).energies for one in evidence]
+            gradients = torch.autograd.grad(of_all.sum(), energies, retain_graph=True)
+            assert all(gradient.isfinite().all() for gradient in gradients)
+            assert any(gradient.any() for gradient in gradients)
+            assert not (of_desired and gradients[3].any())
+
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_is_fitted_by_what_it_gives_for_equal_and_for_raised_energies(self, name: str) -> None:
+        loss = ReaderLoss(name)
+        assert loss.normalised == (
+            name in {"energy", "square_square", "square_exponential", "simple", "square_square_pair"}
+        )
+        assert loss.perturbed == (name in {"perceptron", "lvq2"})
+        assert loss.bounded == (name == "exponential")
+
+    @pytest.mark.parametrize("name", ["square_square", "simple", "energy"])
+    def test_of_absolute_energies_does_not_depend_on_where_they_begin(self, name: str) -> None:
+        evidence = given(seed=2)
+        places = evidence.places
+        raised = evidence._replace(places=places.with_energies(places.energies + 3.0))
+        lesson = Lesson(SEGMENTATION, "12", None)
+        ours, _ = losses(Given([evidence]), GRAMMAR, [lesson], ReaderLoss(name))
+        of_raised, _ = losses(Given([raised]), GRAMMAR, [lesson], ReaderLoss(name))
+        torch.testing.assert_close(of_raised, ours)
+
+    def test_counts_what_is_too_far_off_for_an_exponential(self) -> None:
+        lessons = [Lesson(SEGMENTATION, digits, None) for digits in ("12", "21")]
+        network = Given([saying("12", 60.0), saying("12", 60.0)])
+        of_all, unreachable = losses(network, GRAMMAR, lessons, ReaderLoss("exponential"))
+        assert unreachable == 1
+        assert 0 <= of_all[0] < 1
+        assert of_all[1] == 0
+
+    def test_tells_wrong_answers_apart_by_the_digits_that_places_mean(self) -> None:
+        """Two sequences of places that mean the same are one answer, which costs nothing where it is right."""
+        energies = torch.full((3, len(PLACES)), 30.0)
+        for place, symbols in enumerate(("1", "1_", "2")):
+            energies[place, PLACES.labels(symbols)] = 0
+        evidence = saying("12", 30.0)._replace(
+            places=interpretation_graph(Graph.linear(range(3)), energies, PLACES)
+        )
+        lesson = Lesson(SEGMENTATION, "12", None)
+        risk, _ = losses(Given([evidence]), GRAMMAR, [lesson], ReaderLoss("bayes_risk"))
+        assert risk.item() == pytest.approx(0, abs=1e-5)
 
 
 def without_noise(name: str) -> ReaderLoss:
