@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gtn_ebm import Graph, compose
+from gtn_ebm.losses import LOSSES
 from gtn_ebm.transformers import interpretation_graph
 from recipes.check_reader.data import Box
 from recipes.check_reader.displacement import BLANK, PLACES
@@ -175,7 +176,7 @@ class TestEveryLoss:
         assert of_all[1] == 0
 
     def test_tells_wrong_answers_apart_by_the_digits_that_places_mean(self) -> None:
-        """Two sequences of places that mean the same are one answer, which costs nothing where it is right."""
+        """Two sequences of places that mean the same are one answer, which costs nothing if it is right."""
         energies = torch.full((3, len(PLACES)), 30.0)
         for place, symbols in enumerate(("1", "1_", "2")):
             energies[place, PLACES.labels(symbols)] = 0
