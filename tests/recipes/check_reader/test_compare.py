@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from gtn_ebm import DataError, GraphError
-from gtn_ebm.losses import LOSSES
 from recipes.check_reader import compare as comparison
 from recipes.check_reader.grammar import Grammar
 from recipes.check_reader.reader import CheckReader
@@ -25,11 +24,14 @@ def one_amount(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "Settings", functools.partial(Settings, synthetic=1))
 
 
+LOSSES = ["hinge", "square_square", "bayes_risk"]
+
+
 class TestCompare:
-    def test_trains_with_every_loss_and_makes_a_table(self, tmp_path: Path) -> None:
-        found = compare(tmp_path, list(LOSSES), [0])
+    def test_trains_with_each_loss_and_makes_a_table(self, tmp_path: Path) -> None:
+        found = compare(tmp_path, LOSSES, [0])
         rows = json.loads((tmp_path / "comparison.json").read_text())
-        assert [row["loss"] for row in rows] == list(LOSSES)
+        assert [row["loss"] for row in rows] == LOSSES
         for row in rows:
             assert "error" not in row
             assert (row["seed"], row["epochs"], row["images"]) == (0, 1, 3)
