@@ -28,8 +28,8 @@ GUIDANCE = 0.6
 MOST_EDITS = 3
 """What an answer with more wrong digits costs, too, in losses of costs: edit distance, bounded."""
 
-FARTHEST = 40.0
-"""Nats by which a wrong answer may be better, in losses that would overflow where it is much better."""
+FARTHEST = 30.0
+"""Nats by which a wrong answer may be better, in losses that would overflow, and gradients with them."""
 
 
 class Drawing(NamedTuple):
