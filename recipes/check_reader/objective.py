@@ -85,7 +85,7 @@ class ReaderLoss:
         alike = self._of_two(0.0, 0.0)
         self.normalised = not math.isclose(alike, self._of_two(10.0, 10.0), rel_tol=1e-3, abs_tol=1e-3)
         self.perturbed = not self.normalised and alike == 0
-        self.bounded = self._overflows()
+        self.bounded = self._needs >= {"desired", "wrong"} and self._overflows()
 
     @property
     def beta(self) -> float:
