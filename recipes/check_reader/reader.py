@@ -18,8 +18,9 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from gtn_ebm import DataError, Graph, Structure, best_paths, compose, free_energy, project
+from gtn_ebm import DataError, Graph, best_paths, project
 from gtn_ebm.io.files import write_beside, write_whole
+from gtn_ebm.transformers import CompositionTransformer, ForwardScorer, PathSelector
 from recipes.check_reader.data import load_image
 from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
@@ -71,14 +72,9 @@ class Reading:
         """The candidate regions as a graph of R arcs; the energy of each is the free energy of its classes,
         −log Σ_class exp(−E). Label and attribute ``region`` are the number of the segmentation's arc.
         """
-        source, destination = self.segmentation.arcs.T
-        regions = np.arange(len(source))
-        of_classes = self.interpretation.energies.reshape(len(source), -1)
-        return Graph(
-            Structure(source, destination, regions),
-            -torch.logsumexp(-of_classes, dim=1),
-            attributes={"region": torch.from_numpy(regions)},
-        )
+        graph = self.segmentation.graph
+        of_classes = self.interpretation.energies.reshape(graph.arcs, -1)
+        return graph.with_energies(-torch.logsumexp(-of_classes, dim=1))
 
 
 class CheckReader:
@@ -133,7 +129,7 @@ class CheckReader:
     def read_segmentations(self, segmentations: Sequence[Segmentation]) -> list[Reading]:
         """Reads a batch of images already segmented."""
         evidence = self.network(segmentations)
-        amounts = compose([seen.interpretation for seen in evidence], self.grammar.graph)
+        amounts = CompositionTransformer(self.grammar.graph)([seen.interpretation for seen in evidence])
         return [self._reading(*parts) for parts in zip(segmentations, evidence, amounts, strict=True)]
 
     def _reading(self, segmentation: Segmentation, evidence: Evidence, amount: Graph) -> Reading:
@@ -197,10 +193,9 @@ def candidates(amount: Graph) -> list[str]:
 def answer_energies(amount: Graph, places: Graph, answers: Sequence[str], beta: float) -> Tensor:
     """The free energy F_β of each answer over its segmentations and spellings in ``amount``, plus that over
     its spellings in ``places``, [N] in their dtype."""
-    selectors = [Graph.linear(DIGITS.labels(answer), input_symbols=DIGITS) for answer in answers]
-    meant = compose(project(amount, "output"), [selector.to(amount.dtype) for selector in selectors])
-    seen = compose(places, [spellings(answer).to(places.dtype) for answer in answers])
-    return free_energy(meant, beta) + free_energy(seen, beta)
+    score, count = ForwardScorer(beta), len(answers)
+    meant = PathSelector()([project(amount, "output")] * count, answers)
+    return score(meant) + score(PathSelector(spellings)([places] * count, answers))
 
 
 def _description(path: Path) -> tuple[tuple[int, int, int], float, float]:

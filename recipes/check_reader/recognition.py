@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gtn_ebm import Graph, Structure, Symbols
-from recipes.check_reader.displacement import DisplacementNetwork, places_graph
+from gtn_ebm import Graph, Symbols
+from gtn_ebm.transformers import interpretation_graph
+from recipes.check_reader.displacement import PLACES, DisplacementNetwork
 from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.segmentation import HEIGHT, Segmentation
 
@@ -81,6 +82,7 @@ class Block(nn.Module):
 class RecognitionTransformer(nn.Module):
     """Gives every region of a segmentation graph an energy for every class, float32.
 
+    Unlike that of ``gtn_ebm.transformers`` it sees more than the pieces to be classified: the whole image.
     An image's energies do not depend on the images beside it in a batch. While training, layers compute in
     bfloat16.
 
@@ -128,7 +130,10 @@ class RecognitionTransformer(nn.Module):
         counts = [len(segmentation.arcs) for segmentation in segmentations]
         places = self.displacement(columns.float(), _feature_columns(segmentations), segmentations)
         return [
-            Evidence(interpretation_graph(segmentation, of_regions, self.classes), places_graph(of_places))
+            Evidence(
+                interpretation_graph(segmentation.graph, of_regions, self.classes),
+                interpretation_graph(Graph.linear(np.arange(len(of_places))), of_places, PLACES),
+            )
             for segmentation, of_regions, of_places in zip(
                 segmentations, energies.split(counts), places, strict=True
             )
@@ -168,23 +173,6 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def interpretation_graph(segmentation: Segmentation, energies: Tensor, classes: Symbols) -> Graph:
-    """The graph with an arc for each region and class, of the energies [R, classes].
-
-    Arc ``region · classes + class`` leads along the segmentation's arc ``region``, whose number its attribute
-    ``region`` holds, int64.
-    """
-    regions = np.repeat(np.arange(len(segmentation.arcs)), len(classes))
-    source, destination = segmentation.arcs[regions].T
-    labels = np.tile(np.arange(len(classes)), len(segmentation.arcs))
-    return Graph(
-        Structure(source, destination, labels),
-        energies.reshape(-1),
-        attributes={"region": torch.from_numpy(regions)},
-        input_symbols=classes,
-    )
 
 
 def _batch(segmentations: Sequence[Segmentation]) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from gtn_ebm import GraphError, compose, free_energy
-from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, places_graph, spellings
+from gtn_ebm import Graph, GraphError, compose, free_energy
+from gtn_ebm.transformers import interpretation_graph
+from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, meanings, spellings
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import SEGMENTATION
 
@@ -36,13 +37,22 @@ class TestSpellings:
         target = torch.tensor([[int(digit) for digit in digits]])
         lengths = torch.tensor([20]), torch.tensor([len(digits)])
         expected = torch.nn.functional.ctc_loss(-energies[:, None], target, *lengths, BLANK, reduction="sum")
+        places = interpretation_graph(Graph.linear(range(20)), energies, PLACES)
         torch.testing.assert_close(
-            free_energy(compose(places_graph(energies), spellings(digits).to(torch.float64))), expected
+            free_energy(compose(places, spellings(digits).to(torch.float64))), expected
         )
 
     def test_of_no_digits_only(self) -> None:
         with pytest.raises(GraphError, match="x"):
             spellings("1x")
+
+
+class TestMeanings:
+    def test_of_every_sequence_is_what_remains_of_it(self) -> None:
+        for sequence in itertools.product([BLANK, 3, 7], repeat=4):
+            found = walks(compose(Graph.linear(sequence, input_symbols=PLACES), meanings()))
+            collapsed = tuple(label for label, _ in itertools.groupby(sequence) if label != BLANK)
+            assert [walk.outputs for walk in found] == [collapsed]
 
 
 class TestNetwork:

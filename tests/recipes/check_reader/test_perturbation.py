@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from gtn_ebm import Graph
-from recipes.check_reader.displacement import PLACES, places_graph
+from gtn_ebm.transformers import interpretation_graph
+from recipes.check_reader.displacement import PLACES
 from recipes.check_reader.perturbation import perturbed
 from recipes.check_reader.segmentation import Segmentation
 from tests.recipes.check_reader.small import SEGMENTATION
@@ -15,7 +16,7 @@ OTHER = replace(SEGMENTATION, ink=SEGMENTATION.ink / 2)
 
 def graph(places: int, dtype: torch.dtype = torch.float32) -> Graph:
     energies = torch.randn(places, len(PLACES), generator=torch.Generator().manual_seed(places)).to(dtype)
-    return places_graph(energies.requires_grad_())
+    return interpretation_graph(Graph.linear(range(places)), energies.requires_grad_(), PLACES)
 
 
 def noise(segmentation: Segmentation, place: int = 3, places: int = 5000) -> np.ndarray:
