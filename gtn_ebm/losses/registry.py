@@ -159,7 +159,7 @@ def _check_options(loss: str, defaults: Mapping[str, Any], options: Mapping[str,
             if math.isinf(value):
                 raise GraphError(f"{loss} needs a finite β")
         elif isinstance(defaults[name], Real) and not (
-            isinstance(value, Tensor | Real) and torch.as_tensor(value >= 0).all()
+            isinstance(value, Tensor | Real) and torch.as_tensor(value).ge(0).all()
         ):
             raise GraphError(f"{name} of {loss} must be 0 or more, not {value!r:.60}")
 
