@@ -22,7 +22,7 @@ def scale(graph: Graph, factor: float | Tensor) -> Graph:
         factor: any finite number; gradients flow through it where it is a scalar tensor.
 
     Raises:
-        GraphError: the factor is none.
+        GraphError: the factor is not one finite number.
 
     >>> scale(Graph.linear([0, 1], energies=torch.tensor([1.0, 2.0])), -2.0).energies
     tensor([-2., -4.])
