@@ -14,14 +14,17 @@ from gtn_ebm import (
     Graph,
     GraphError,
     Path,
+    PathChains,
     best_path,
     compose,
     dense,
     draw,
     free_energy,
     io,
+    losses,
     replace,
     semiring,
+    transformers,
     union,
 )
 
@@ -33,7 +36,7 @@ SEMIRINGS = {
 
 
 def _operations() -> Iterator[tuple[str, Callable[..., Any]]]:
-    modules: list[ModuleType] = [gtn_ebm, gtn_ebm.ops, gtn_ebm.inference, io]
+    modules: list[ModuleType] = [gtn_ebm, gtn_ebm.ops, gtn_ebm.inference, losses, transformers, io]
     functions = {name: getattr(module, name) for module in modules for name in module.__all__}
     functions |= {f"draw.{name}": getattr(draw, name) for name in ("dot", "svg", "save")}
     functions |= {f"dense.{name}": getattr(dense, name) for name in ("decode", "free_energy", "posteriors")}
@@ -69,7 +72,11 @@ def _call(operation: Callable[..., Any], wrong: inspect.Parameter, value: object
     if wrong.kind is wrong.VAR_POSITIONAL:
         return operation(GRAPH, value)
     parameters = inspect.signature(operation).parameters.values()
-    needed = {p.name: GRAPH for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    needed = {
+        p.name: [GRAPH] if p.annotation == "Sequence[Graph]" else GRAPH
+        for p in parameters
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    }
     return operation(**{**needed, wrong.name: value})
 
 
@@ -113,6 +120,16 @@ def test_classes_refuse_what_is_no_graph(make: Callable[..., Any], parameter: st
             "graphs must be a mapping from labels to Graphs, not a list",
         ),
         (lambda: replace(GRAPH, {4: None}), "replace: graphs[4] must be a Graph, not None"),
+        (
+            lambda: losses.GraphLoss("nll")([GRAPH], [None]),
+            "GraphLoss.energies: desired[0] must be a Graph, not None",
+        ),
+        (
+            lambda: transformers.ViterbiTransformer()(GRAPH),
+            "ViterbiTransformer.forward: graphs must be a list of Graphs, not a Graph",
+        ),
+        (lambda: transformers.Transducer(3), "Transducer: graph must be a Graph, not 3"),
+        (lambda: PathChains(None, []), "PathChains: graph must be a Graph, not None"),
         (lambda: Graph([0, 1]), "structure must be a Structure, not a list"),
     ],
 )

@@ -84,9 +84,10 @@ class GraphLoss(nn.Module):
             raise GraphError(f"count must be 1 or more, or None for all answers, not {count!r:.60}")
         if cost is not None and "margin" in loss.options:
             # The energies will have it already.
-            self.margin = options.get("margin", 1.0)
-            if not isinstance(self.margin, Real):
-                raise GraphError(f"beside a cost the margin is one number, not {self.margin!r:.60}")
+            margin = options.get("margin", 1.0)
+            if not isinstance(margin, Real):
+                raise GraphError(f"beside a cost the margin is one number, not {margin!r:.60}")
+            self.margin = float(margin)
             self.of_energies.options["margin"] = 0.0
 
     def forward(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -52,6 +53,16 @@ class Loss:
     needs: tuple[str, ...]
     options: Mapping[str, Any]
     beta: float
+
+    def says(self, title: str) -> str:
+        """What the documentation has behind "Margin", "Collapse", "Pushed up" or "Source", up to a line that
+        begins at the margin; nothing where it has no such entry.
+
+        >>> by_name("lvq2").says("Margin")
+        '0.'
+        """
+        found = re.search(rf"(?m)^{title}: (.*(?:\n +.*)*)", inspect.getdoc(self.function) or "")
+        return " ".join(found[1].split()) if found else ""
 
 
 LOSSES: dict[str, Loss] = {}
@@ -159,7 +170,7 @@ def _check_options(loss: str, defaults: Mapping[str, Any], options: Mapping[str,
             if math.isinf(value):
                 raise GraphError(f"{loss} needs a finite β")
         elif isinstance(defaults[name], Real) and not (
-            isinstance(value, Tensor | Real) and torch.as_tensor(value >= 0).all()
+            isinstance(value, Tensor | Real) and torch.as_tensor(value).ge(0).all()
         ):
             raise GraphError(f"{name} of {loss} must be 0 or more, not {value!r:.60}")
 

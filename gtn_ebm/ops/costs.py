@@ -117,7 +117,8 @@ def cost_augmented(graph: Graph, cost: Graph, *, margin: float = 1.0) -> Graph:
     Raises:
         GraphError: a margin that is negative or not finite; as ``compose``.
     """
-    if not isinstance(margin, Real) or not margin >= 0.0:
+    given: object = margin
+    if not isinstance(given, Real) or not float(given) >= 0.0:
         raise GraphError(f"a margin must be 0 or more, not {margin!r:.60}")
     return compose(graph, scale(cost, -margin))
 

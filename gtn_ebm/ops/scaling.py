@@ -22,12 +22,12 @@ def scale(graph: Graph, factor: float | Tensor) -> Graph:
         factor: any finite number; gradients flow through it where it is a scalar tensor.
 
     Raises:
-        GraphError: the factor is none.
+        GraphError: the factor is not one finite number.
 
     >>> scale(Graph.linear([0, 1], energies=torch.tensor([1.0, 2.0])), -2.0).energies
     tensor([-2., -4.])
     """
-    number = factor.tolist() if isinstance(factor, Tensor) else factor
+    number: object = factor.tolist() if isinstance(factor, Tensor) else factor
     if not isinstance(number, Real) or not math.isfinite(number):
         raise GraphError(f"energies are scaled by a finite number, not {factor!r:.60}")
     parts = (_scaled(part, factor) for part in (graph.energies, graph.initial, graph.final))
