@@ -42,7 +42,7 @@ def test_lengths():
         (lambda: check_count(math.inf, "width"), "width must be a whole number of at least 1, not inf"),
         (lambda: check_label(0.5, "the star"), "the star must be a class ≥ 0, not 0.5"),
         (lambda: check_floating([1.0], "energies", "classes"), "energies must be a tensor, not list"),
-        (lambda: check_floating(torch.ones(2, 2), "energies", "classes"), r"floating tensor \[classes\], not"),
+        (lambda: check_floating(torch.ones(2, 2), "energies", "classes"), r"tensor \[classes\], not"),
     ],
 )
 def test_what_is_refused(check, message):
