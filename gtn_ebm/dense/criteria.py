@@ -59,7 +59,7 @@ def desired_and_all(
             ``dense.free_energy``.
     """
     check_floating(emissions, "emissions", "batch", "frames", "classes")
-    _check_count(targets, len(emissions), "targets")
+    _check_one_for_each(targets, len(emissions), "targets")
     acceptors = [target if isinstance(target, Graph) else _linear(target, graph) for target in targets]
     desired = compose(graph, acceptors) if acceptors else []
     return free_energy(emissions, lengths, desired, beta), free_energy(emissions, lengths, graph, beta)
@@ -69,7 +69,7 @@ def _linear(labels: Labels, beside: Graph) -> Graph:
     return Graph.linear(as_labels(labels)).to(beside.energies.detach())
 
 
-def _check_count(values: object, items: int, what: str) -> None:
+def _check_one_for_each(values: object, items: int, what: str) -> None:
     if not isinstance(values, Sequence | Tensor) or isinstance(values, str) or len(values) != items:
         count = len(values) if isinstance(values, Sequence | Tensor) else values
         raise GraphError(f"{items} items need a list of as many {what}, not {count!r:.40}")
@@ -232,7 +232,7 @@ class STCLoss(Criterion):
 
     def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels]) -> Tensor:
         wide, classes = _wide(emissions), emissions.shape[-1]
-        _check_count(targets, len(emissions), "targets")
+        _check_one_for_each(targets, len(emissions), "targets")
         graphs = [stc(target, classes, self.blank, self.penalty) for target in targets]
         losses = free_energy(star_emissions(wide, self.blank), lengths, graphs)
         return self.reduced(losses.to(emissions.dtype))
@@ -277,16 +277,16 @@ class MWERLoss(Criterion):
         hypotheses: Sequence[Sequence[Labels]],
     ) -> Tensor:
         wide = _wide(emissions)
-        _check_count(targets, len(wide), "targets")
-        _check_count(hypotheses, len(wide), "lists of hypotheses")
+        _check_one_for_each(targets, len(wide), "targets")
+        _check_one_for_each(hypotheses, len(wide), "lists of hypotheses")
         given = [list(dict.fromkeys(map(_as_tuple, of_item))) for of_item in hypotheses]
         counts = [len(of_item) for of_item in given]
         if 0 in counts:
             raise GraphError(f"item {counts.index(0)} has no hypotheses; it needs one or more")
         item = torch.arange(len(given)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
         each = torch.tensor(lengths_of(lengths, *wide.shape[:2]), dtype=torch.long)[item]
-        answers = [_linear(one, self.graph) for of_item in given for one in of_item]
-        graphs = compose(self.graph, answers) if answers else []
+        acceptors = [_linear(one, self.graph) for of_item in given for one in of_item]
+        graphs = compose(self.graph, acceptors) if acceptors else []
         energies = free_energy(wide[item], each, graphs, self.beta)
         risks = [
             _relative_risk(of_item, _distances(_as_tuple(target), answers), self.beta)
