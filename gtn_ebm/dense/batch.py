@@ -103,13 +103,7 @@ def prepare(
             with its item and arc.
         CycleError: the sum over an epsilon cycle diverges; the message names a state on it.
     """
-    if not isinstance(emissions, Tensor):
-        raise GraphError(f"emissions must be a tensor, not {type(emissions).__name__}")
-    if emissions.ndim != 3 or not emissions.dtype.is_floating_point:
-        raise GraphError(
-            "emissions must be a floating tensor [batch, frames, classes], "
-            f"not {emissions.dtype} of shape {list(emissions.shape)}"
-        )
+    check_emissions(emissions)
     items = len(emissions)
     each = [graphs] * items if isinstance(graphs, Graph) else list(graphs)
     if len(each) != items:
@@ -122,13 +116,25 @@ def prepare(
     prepared = [known[id(graph)] for graph in each]
     return Batch(
         emissions,
-        _lengths(lengths, items, emissions.shape[1]),
+        check_lengths(lengths, items, emissions.shape[1]),
         [graph for graph, _ in prepared],
         [arcs for _, arcs in prepared],
     )
 
 
-def _lengths(lengths: Tensor | ArrayLike | None, items: int, frames: int) -> list[int]:
+def check_emissions(emissions: Tensor) -> None:
+    """Raises GraphError for what is no floating tensor [B, T, C]."""
+    if not isinstance(emissions, Tensor):
+        raise GraphError(f"emissions must be a tensor, not {type(emissions).__name__}")
+    if emissions.ndim != 3 or not emissions.dtype.is_floating_point:
+        raise GraphError(
+            "emissions must be a floating tensor [batch, frames, classes], "
+            f"not {emissions.dtype} of shape {list(emissions.shape)}"
+        )
+
+
+def check_lengths(lengths: Tensor | ArrayLike | None, items: int, frames: int) -> list[int]:
+    """The frames of each item, [B]: all where None. Raises GraphError where they do not fit."""
     if lengths is None:
         return [frames] * items
     each = lengths.numpy(force=True) if isinstance(lengths, Tensor) else np.asarray(lengths)

@@ -150,7 +150,7 @@ def sum_over_chain(
     scratch = _scratch.take(_scratch_size(frames, len(chain.column), dtype is not None))
     occupancies = np.empty((0 if dtype is None else frames, classes), dtype)
     total = kernels_of_chains.sums(emissions, *chain, scratch, occupancies)
-    return _free_energy(*total, beta), None if dtype is None else occupancies
+    return _free_energy(total, beta), None if dtype is None else occupancies
 
 
 def sum_over_target(
@@ -178,7 +178,7 @@ def sum_over_target(
         )
     if wrong >= 0:
         memory.refuse(item, wrong, used, -1.0)
-    return -_free_energy(*total, -1.0), used, posteriors
+    return -_free_energy(total, -1.0), used, posteriors
 
 
 def _scratch_size(frames: int, states: int, keep: bool) -> int:
@@ -187,7 +187,8 @@ def _scratch_size(frames: int, states: int, keep: bool) -> int:
     return rows * 2 * (states + kernels_of_chains.MARGIN)
 
 
-def _free_energy(value: float, digit: float, beta: float) -> float:
+def _free_energy(total: Sequence[float], beta: float) -> float:
+    value, digit = total
     if value == 0.0:
         return math.copysign(math.inf, beta)
     return -(math.log(value) + digit * kernels.DIGIT * math.log(2.0)) / beta
@@ -263,7 +264,7 @@ class GraphSums:
         )
 
     def free_energy(self) -> float:
-        return _free_energy(*self.total, self.graph.beta)
+        return _free_energy(self.total, self.graph.beta)
 
     def posteriors(self, dtype: DTypeLike = np.float64) -> Uses:
         """Those of each class at each frame, and of arcs and states added up."""
