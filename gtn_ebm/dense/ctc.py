@@ -161,7 +161,7 @@ def _targets(targets: Tensor, target_lengths: Lengths, items: int) -> list[NDArr
         )
     if targets.ndim == 2 and len(targets) != items:
         raise GraphError(f"there are targets for {len(targets)} items, but log_probs has {items}")
-    labels = targets.numpy(force=True).astype(np.int32)
+    labels = targets.numpy(force=True).astype(np.int32, order="C")
     lengths = _lengths(target_lengths, items, "target_lengths", labels.shape[-1])
     if targets.ndim == 2:
         return [row[:length] for row, length in zip(labels, lengths, strict=True)]
