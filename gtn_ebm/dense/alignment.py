@@ -13,10 +13,21 @@ from torch import Tensor
 
 from gtn_ebm import inference
 from gtn_ebm.dense import topologies
+from gtn_ebm.dense.checks import check_floating, lengths_of
 from gtn_ebm.dense.free_energy import posteriors
-from gtn_ebm.dense.least_energy import PathBatch, Trace, energies, labels_of, prepare_paths, traces
+from gtn_ebm.dense.least_energy import (
+    PathBatch,
+    Trace,
+    check_energies,
+    energies,
+    labels_of,
+    prepare_paths,
+    through_target,
+    traces,
+)
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
+from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
 
 MOST_NAMED = 5
@@ -89,6 +100,10 @@ def forced_align(
     >>> [(span.label, span.start, span.end, round(span.confidence, 2)) for span in alignment.spans]
     [(1, 0, 2, 0.81), (2, 2, 3, 0.95)]
     """
+    if beta is None and not isinstance(targets, Graph):
+        alignments = _of_rows(emissions, lengths, targets, blank)
+        if alignments is not None:
+            return alignments
     batch = prepare_paths(emissions, lengths, _graphs(targets, blank))
     found = traces(batch)
     missing = [_missing(batch, item) for item, trace in enumerate(found) if trace is None]
@@ -103,6 +118,51 @@ def forced_align(
         for graph, trace, energy, frames, classes in each
         if trace is not None
     ]
+
+
+def _of_rows(
+    emissions: Tensor,
+    lengths: Tensor | ArrayLike | None,
+    targets: Sequence[Graph | ArrayLike],
+    blank: int | None,
+) -> list[Alignment] | None:
+    """The same for rows of labels, without making their graphs; None where only these can tell what is amiss,
+    or how to read a label that is the blank."""
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
+    each = lengths_of(lengths, len(emissions), emissions.shape[1])
+    rows = [row for target in targets if (row := _row(target, emissions.shape[2], blank)) is not None]
+    if blank is None or not len(targets) == len(rows) == len(each):
+        return None
+    detached = emissions.detach()
+
+    def one(item: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
+        frames = as_array(detached[item, : each[item]])
+        check_energies(frames, f"item {item}: the emission of frame {{}} and class {{}}")
+        found = through_target(frames, rows[item], blank)
+        return found and (*found, frames[np.arange(len(frames)), found[1]].astype(np.float64))
+
+    alignments = []
+    for item, found in enumerate(parallel_map(one, range(len(each)))):
+        if found is None:
+            return None
+        states, read, paid = found
+        tokens = np.arange(1, 2 * len(rows[item]), 2)  # the states of labels
+        start, end = np.searchsorted(states, tokens), np.searchsorted(states, tokens, "right")
+        index = torch.from_numpy(read).to(emissions.device)[:, None]
+        energy = emissions[item, : each[item]].gather(1, index).double().sum().to(emissions.dtype)
+        alignments.append(Alignment(read, energy, _as_spans(rows[item], start, end, paid, None)))
+    return alignments
+
+
+def _row(target: Graph | ArrayLike, classes: int, blank: int | None) -> NDArray[np.int32] | None:
+    """A row of labels that are classes and not the blank; None for anything else."""
+    if isinstance(target, Graph):
+        return None
+    labels = target.numpy(force=True) if isinstance(target, Tensor) else np.asarray(target)
+    if labels.ndim != 1 or (labels.size and labels.dtype.kind not in "iu") or blank is None:
+        return None
+    inside = (labels >= 0) & (labels < classes) & (labels != blank)
+    return labels.astype(np.int32) if inside.all() and 0 <= blank < classes else None
 
 
 def _graphs(targets: Graph | Sequence[Graph | ArrayLike], blank: int | None) -> Graph | list[Graph]:
@@ -153,15 +213,26 @@ def spans(
     start, end = frame[begins].copy(), frame[begins].copy()
     start[token[within][::-1]] = frame[within][::-1]
     end[token[within]] = frame[within] + 1
-    energy = _sums(np.bincount(frame, paid), start, end)
+    return _as_spans(written[begins], start, end, np.bincount(frame, paid), certain)
+
+
+def _as_spans(
+    labels: NDArray[Any],
+    start: NDArray[Any],
+    end: NDArray[Any],
+    paid: NDArray[Any],
+    certain: NDArray[np.float64] | None,
+) -> list[Span]:
+    """``paid``, ``certain``: of each frame."""
+    energy = _sums(paid, start, end)
     confidence = np.full(len(start), np.nan)
     if certain is not None:
         np.divide(_sums(certain, start, end), end - start, out=confidence, where=end > start)
-    columns = written[begins], start, end, energy, confidence.clip(max=1.0)
-    return [Span(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+    columns = labels, start, end, energy, confidence.clip(max=1.0)
+    return list(map(Span._make, zip(*(column.tolist() for column in columns), strict=True)))
 
 
-def _sums(values: NDArray[Any], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
+def _sums(values: NDArray[Any], start: NDArray[Any], end: NDArray[Any]) -> NDArray[np.float64]:
     up_to = np.concatenate([[0.0], values]).cumsum()
     summed: NDArray[np.float64] = up_to[end] - up_to[start]
     return summed

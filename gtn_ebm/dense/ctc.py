@@ -13,10 +13,10 @@ from torch import Tensor
 
 from gtn_ebm.dense import cuda
 from gtn_ebm.dense.free_energy import free_energy, posteriors
-from gtn_ebm.dense.sums import ChainWeights, EmissionMemory, scattered, sum_over_chain
+from gtn_ebm.dense.reduction import check_reduction, reduced
+from gtn_ebm.dense.sums import EmissionMemory, scattered, sum_over_target
 from gtn_ebm.dense.topologies import ctc
 from gtn_ebm.errors import GraphError
-from gtn_ebm.kernels import dense_chain as kernels
 from gtn_ebm.parallel import parallel_map
 
 Lengths = Tensor | Sequence[int] | int
@@ -36,22 +36,10 @@ class _Losses(torch.autograd.Function):
         differentiable: bool,
     ) -> Tensor:
         memory = EmissionMemory(log_probs)
-
-        def one(item: int) -> tuple[float, NDArray[np.int32], NDArray[Any] | None]:
-            classes, *chain = kernels.alignments(targets[item], blank, log_probs.shape[2])
-            if len(classes) == 0:
-                target = targets[item]
-                raise GraphError(
-                    f"item {item}: its target has labels from {target.min()} to {target.max()}, "
-                    f"but the classes are 0 to {log_probs.shape[2] - 1}"
-                )
-            # Log probabilities are energies at β = −1.
-            emissions = memory.weights(item, lengths[item], classes, -1.0)
-            dtype = memory.values.dtype if differentiable else None
-            energy, occupancies = sum_over_chain(emissions, ChainWeights(*chain), -1.0, dtype)
-            return -energy, classes, occupancies
-
-        results = parallel_map(one, range(len(targets)))
+        results = parallel_map(
+            lambda item: sum_over_target(memory, item, lengths[item], targets[item], blank, differentiable),
+            range(len(targets)),
+        )
         losses, ctx.classes, ctx.occupancies = zip(*results, strict=True) if results else ((), (), ())
         ctx.lengths, ctx.targets, ctx.blank = lengths, targets, blank
         ctx.save_for_backward(log_probs)
@@ -112,8 +100,7 @@ def ctc_loss(
     >>> ctc_loss(log_probs, torch.tensor([[1]]), [4], [1])  # −log(10 / 16): one run of ones in four frames
     tensor(0.4700)
     """
-    if reduction not in ("none", "mean", "sum"):
-        raise GraphError(f'reduction must be "none", "mean" or "sum", not {reduction!r}')
+    check_reduction(reduction)
     batched = log_probs[:, None] if log_probs.ndim == 2 else log_probs
     if batched.ndim != 3 or not batched.dtype.is_floating_point:
         raise GraphError(
@@ -131,13 +118,9 @@ def ctc_loss(
         losses = free_energy(-by_item, lengths, [ctc(target, blank) for target in each])
     else:
         losses = _Losses.apply(by_item, lengths, each, blank, differentiable)
-    if zero_infinity:
-        losses = torch.where(losses == torch.inf, 0.0, losses)
-    if reduction == "mean":
-        losses = (losses / torch.tensor([max(len(target), 1) for target in each]).to(losses.device)).mean()
-    elif reduction == "sum":
-        losses = losses.sum()
-    elif log_probs.ndim == 2:
+    sizes = [max(len(target), 1) for target in each]
+    losses = reduced(losses, reduction, zero_infinity, sizes)
+    if log_probs.ndim == 2 and reduction == "none":
         losses = losses[0]
     return losses.to(log_probs)
 
@@ -183,7 +166,7 @@ def _targets(targets: Tensor, target_lengths: Lengths, items: int) -> list[NDArr
         )
     if targets.ndim == 2 and len(targets) != items:
         raise GraphError(f"there are targets for {len(targets)} items, but log_probs has {items}")
-    labels = targets.numpy(force=True).astype(np.int32)
+    labels = targets.numpy(force=True).astype(np.int32, order="C")
     lengths = _lengths(target_lengths, items, "target_lengths", labels.shape[-1])
     if targets.ndim == 2:
         return [row[:length] for row, length in zip(labels, lengths, strict=True)]

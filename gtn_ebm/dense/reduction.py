@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,10 +18,15 @@ def check_reduction(reduction: str) -> None:
         raise GraphError(f"reduction is {reduction!r}; it must be 'none', 'mean' or 'sum'")
 
 
-def reduced(losses: Tensor, reduction: str, zero_infinity: bool = False) -> Tensor:
-    """The losses [B] as they are ("none"), or their "sum" or "mean"; infinite ones as 0 on demand."""
+def reduced(
+    losses: Tensor, reduction: str, zero_infinity: bool = False, sizes: Sequence[int] | None = None
+) -> Tensor:
+    """The losses [B] as they are ("none"), their "sum", or their "mean" over the items, each divided by its
+    size before where sizes are given; infinite ones as 0 on demand."""
     if zero_infinity:
         losses = losses.masked_fill(losses == torch.inf, 0.0)
     if reduction == "none":
         return losses
-    return losses.sum() if reduction == "sum" else losses.mean()
+    if reduction == "sum":
+        return losses.sum()
+    return (losses if sizes is None else losses / torch.tensor(sizes, device=losses.device)).mean()

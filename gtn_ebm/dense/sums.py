@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +45,7 @@ class EmissionMemory:
         emissions = emissions.detach().cpu()
         if emissions.dtype not in (torch.float32, torch.float64):
             emissions = emissions.float()
-        self.strides = emissions.stride()
+        self.shape, self.strides = emissions.shape, emissions.stride()
         ends = [(size - 1) * stride for size, stride in zip(emissions.shape, self.strides, strict=True)]
         span = 1 + sum(ends) if emissions.numel() else 0
         self.values: NDArray[Any] = emissions.as_strided((span,), (1,)).numpy()
@@ -62,18 +61,19 @@ class EmissionMemory:
             GraphError: an energy that is NaN, −inf or too large to add up; the message says where.
         """
         result = np.empty((frames, 2, len(classes)))
-        wrong = kernels.weigh_emissions(self.values, *self.place(item), classes, beta, result)
+        wrong = kernels_of_chains.weigh_emissions(self.values, *self.place(item), classes, beta, result)
         if wrong >= 0:
-            self._refuse(item, wrong, classes, beta)
+            self.refuse(item, wrong, classes, beta)
         return result
 
-    def _refuse(self, item: int, frame: int, classes: NDArray[np.int32], beta: float) -> None:
+    def refuse(self, item: int, frame: int, classes: NDArray[np.int32], beta: float) -> None:
+        """Raises GraphError for an energy of these classes at a frame that is no use."""
         start, next_frame, next_class = self.place(item)
         energies = self.values[start + frame * next_frame + classes.astype(np.int64) * next_class]
-        scaled = -beta * kernels.LOG2_E * energies.astype(np.float64)
-        usable = (np.abs(scaled) < kernels.LARGEST_EXPONENT) | (scaled == -np.inf)
+        scaled = -beta * kernels_of_chains.LOG2_E * energies.astype(np.float64)
+        usable = (np.abs(scaled) < kernels_of_chains.LARGEST_EXPONENT) | (scaled == -np.inf)
         place = int(np.flatnonzero(~usable)[0])
-        limit = kernels.LARGEST_EXPONENT / abs(beta * kernels.LOG2_E)
+        limit = kernels_of_chains.LARGEST_EXPONENT / abs(beta * kernels_of_chains.LOG2_E)
         impossible = "+inf" if beta > 0 else "−inf"
         raise GraphError(
             f"item {item}: the emission of frame {frame} and class {classes[place]} is {energies[place]}: "
@@ -82,7 +82,7 @@ class EmissionMemory:
 
     def scatter(self, item: int, occupancy: NDArray[Any], factor: float, classes: NDArray[np.int32]) -> None:
         """Writes factor · occupancy [T, D] to where these classes of an item are."""
-        kernels.scatter_emissions(occupancy, factor, *self.place(item), classes, self.values)
+        kernels_of_chains.scatter_emissions(occupancy, factor, *self.place(item), classes, self.values)
 
 
 def scattered(
@@ -125,13 +125,11 @@ class _Scratch(threading.local):
 
     values = np.empty(0)
 
-    def take(self, *shapes: tuple[int, int]) -> list[Floats]:
-        """Arrays of these shapes, which hold anything."""
-        ends = list(accumulate((rows * columns for rows, columns in shapes), initial=0))
-        if ends[-1] > len(self.values):
-            self.values = np.empty(ends[-1])
-        parts = zip(pairwise(ends), shapes, strict=True)
-        return [self.values[begin:end].reshape(shape) for (begin, end), shape in parts]
+    def take(self, size: int) -> Floats:
+        """An array of this size at least, which holds anything."""
+        if size > len(self.values):
+            self.values = np.empty(size)
+        return self.values
 
 
 _scratch = _Scratch()
@@ -148,21 +146,48 @@ def sum_over_chain(
         beta: inverse temperature, ≠ 0.
         dtype: of the posteriors, which are not worked out where it is None.
     """
-    frames, states = len(emissions), len(chain.column)
-    rows = 2 if dtype is None else frames + 1
-    bands = kernels_of_chains.bands(chain.arcs[2], chain.ends[0], chain.ends[2], frames)
-    sums = _scratch.take((rows, states + 2 * kernels_of_chains.MARGIN), (rows, states))
-    era = np.empty(frames + 1, np.int64)
-    total = kernels_of_chains.forward(emissions, *chain, *bands, *sums, era)
-    occupancies = None
-    if dtype is not None:
-        occupancies = np.zeros((frames, emissions.shape[2]), dtype)
-        if total[0] > 0.0:
-            kernels_of_chains.backward(emissions, *chain, *bands, *sums, era, total, occupancies)
-    return _free_energy(total, beta), occupancies
+    frames, _, classes = emissions.shape
+    scratch = _scratch.take(_scratch_size(frames, len(chain.column), dtype is not None))
+    occupancies = np.empty((0 if dtype is None else frames, classes), dtype)
+    total = kernels_of_chains.sums(emissions, *chain, scratch, occupancies)
+    return _free_energy(total, beta), None if dtype is None else occupancies
 
 
-def _free_energy(total: tuple[float, float], beta: float) -> float:
+def sum_over_target(
+    memory: EmissionMemory, item: int, frames: int, labels: NDArray[np.int32], blank: int, keep: bool
+) -> tuple[float, NDArray[np.int32], NDArray[Any]]:
+    """−log p of a target by the rules of CTC, the classes that occur, [D], and their posteriors, [T, D].
+
+    Args:
+        memory: logarithms of probabilities.
+        labels: the target, of classes all.
+        keep: whether the posteriors are worked out; else there are none.
+
+    Raises:
+        GraphError: a label that is no class, a logarithm that is NaN, +inf or too large to add up.
+    """
+    classes = memory.shape[2]
+    scratch = _scratch.take(_scratch_size(frames, 2 * len(labels) + 1, keep))
+    used, posteriors, wrong, *total = kernels_of_chains.sums_of_target(
+        memory.values, *memory.place(item), frames, classes, labels, blank, keep, scratch
+    )
+    if len(used) == 0:
+        raise GraphError(
+            f"item {item}: its target has labels from {labels.min()} to {labels.max()}, "
+            f"but the classes are 0 to {classes - 1}"
+        )
+    if wrong >= 0:
+        memory.refuse(item, wrong, used, -1.0)
+    return -_free_energy(total, -1.0), used, posteriors
+
+
+def _scratch_size(frames: int, states: int, keep: bool) -> int:
+    """What ``kernels.dense_chain.sums`` needs: α and its digits, of all frames or of two."""
+    rows = max(frames + 1, 2) if keep else 2
+    return rows * 2 * (states + kernels_of_chains.MARGIN)
+
+
+def _free_energy(total: Sequence[float], beta: float) -> float:
     value, digit = total
     if value == 0.0:
         return math.copysign(math.inf, beta)
@@ -185,7 +210,7 @@ class GraphWeights:
     @cached_property
     def chain(self) -> ChainWeights | None:
         """None where it is no chain, or an arc's weight is too large or small for the kernels of chains."""
-        (value, digit), limit = self._energies, 2.0**kernels_of_chains.LARGEST_EXPONENT
+        (value, digit), limit = self._energies, 2.0**kernels_of_chains.LARGEST_ARC_EXPONENT
         within = (value <= limit) & (value >= 1 / limit) | (value == 0.0)
         if self.arcs.chain is None or len(digit) or not within.all():
             return None

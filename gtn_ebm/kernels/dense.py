@@ -13,75 +13,10 @@ without digits has an empty array for them.
 import numpy as np
 from numba import njit
 
-LOG2_E = 1.4426950408889634
-LN_2 = 0.6931471805599453
-# exp(x) = Σ xⁿ/n!; |x| ≤ ln2/2 leaves less than 1e-17 after the thirteenth power.
-C2, C3, C4, C5, C6, C7 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040
-C8, C9, C10, C11, C12, C13 = 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800, 1 / 479001600, 1 / 6227020800
-
 DIGIT = 256
 UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
 LOW, HIGH = 2.0 ** (-DIGIT // 2), 2.0 ** (DIGIT // 2)
-LARGEST_PLAIN_EXPONENT = 384.0
-LARGEST_EXPONENT = 1e12
-BITS_OF_EXPONENT = 2.0**52 + 1023.0
-"""Added to a small whole number k, it leaves in the lowest bits those of the exponent of 2^k."""
 NEVER = 1 << 60
-
-
-@njit(inline="always")
-def _exp2(x):
-    """2^x for |x| < 1000."""
-    k = np.rint(x)
-    t = (x - k) * LN_2
-    p = C9 + t * (C10 + t * (C11 + t * (C12 + t * C13)))
-    p = C4 + t * (C5 + t * (C6 + t * (C7 + t * (C8 + t * p))))
-    p = 1.0 + t * (1.0 + t * (C2 + t * (C3 + t * p)))
-    return p * np.int64(np.float64(k + BITS_OF_EXPONENT).view(np.int64) << 52).view(np.float64)
-
-
-@njit(inline="always")
-def _weigh(energy, scale, value, digit):
-    """2^(energy · scale); returns how many energies are unusable."""
-    unusable = 0
-    for d in range(len(energy)):
-        x = energy[d] * scale
-        infinite = x == -np.inf
-        usable = abs(x) < LARGEST_EXPONENT
-        unusable += not (usable or infinite)
-        x = x if usable else 0.0
-        k = np.rint(x / DIGIT) if abs(x) > LARGEST_PLAIN_EXPONENT else 0.0
-        weight = _exp2(x - k * DIGIT)
-        value[d] = 0.0 if infinite else weight
-        digit[d] = k
-    return unusable
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def weigh_emissions(energies, start, frame_stride, class_stride, classes, beta, weights):
-    """exp(−βE) of these classes at each frame, into ``weights`` [T, 2, D]: values and digits.
-
-    The energy of class c at frame t is ``energies[start + t * frame_stride + c * class_stride]``. Returns the
-    first frame with an energy that is NaN, −inf or too large to add up without loss, −1 for none.
-    """
-    row = np.empty(len(classes), np.float64)
-    first = np.int64(-1)
-    for t in range(len(weights)):
-        place = start + t * frame_stride
-        for d in range(len(classes)):
-            row[d] = energies[place + classes[d] * class_stride]
-        if _weigh(row, -beta * LOG2_E, weights[t, 0], weights[t, 1]) and first < 0:
-            first = np.int64(t)
-    return first
-
-
-@njit(nogil=True, cache=True)
-def scatter_emissions(occupancy, factor, start, frame_stride, class_stride, classes, gradient):
-    """Puts factor · occupancy [T, D] where the gradient in those classes' energies stands."""
-    for t in range(len(occupancy)):
-        place = start + t * frame_stride
-        for d in range(len(classes)):
-            gradient[place + classes[d] * class_stride] = occupancy[t, d] * factor
 
 
 @njit(inline="always")

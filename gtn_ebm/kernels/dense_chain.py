@@ -10,10 +10,18 @@ so; it loses nothing.
 
 Rows of states have MARGIN cells more on either side. At frame t only the states from ``low[t]`` to
 ``high[t]`` are worked out, those on a way from start to end; a row holds zeros just outside.
+
+The frames' weights are made and the gradient is written here for any graph.
 """
 
 import numpy as np
 from numba import njit
+
+LOG2_E = 1.4426950408889634
+LN_2 = 0.6931471805599453
+# exp(x) = Σ xⁿ/n!; |x| ≤ ln2/2 leaves less than 1e-17 after the thirteenth power.
+C2, C3, C4, C5, C6, C7 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040
+C8, C9, C10, C11, C12, C13 = 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800, 1 / 479001600, 1 / 6227020800
 
 DIGIT = 256
 UP, DOWN = 2.0**DIGIT, 2.0**-DIGIT
@@ -22,8 +30,68 @@ SMALLEST, LARGEST = 2.0**-400, 2.0**400
 """Of values for which digits stay as they are."""
 
 MARGIN = 2
-LARGEST_EXPONENT = 48.0
+LARGEST_ARC_EXPONENT = 48.0
 """Of the weights of arcs, in powers of two."""
+
+LARGEST_PLAIN_EXPONENT = 384.0
+LARGEST_EXPONENT = 1e12
+BITS_OF_EXPONENT = 2.0**52 + 1023.0
+"""Added to a small whole number k, it leaves in the lowest bits those of the exponent of 2^k."""
+
+
+@njit(inline="always")
+def _exp2(x):
+    """2^x for |x| < 1000."""
+    k = np.rint(x)
+    t = (x - k) * LN_2
+    p = C9 + t * (C10 + t * (C11 + t * (C12 + t * C13)))
+    p = C4 + t * (C5 + t * (C6 + t * (C7 + t * (C8 + t * p))))
+    p = 1.0 + t * (1.0 + t * (C2 + t * (C3 + t * p)))
+    return p * np.int64(np.float64(k + BITS_OF_EXPONENT).view(np.int64) << 52).view(np.float64)
+
+
+@njit(inline="always")
+def _powers(energy, scale, value, digit):
+    """2^(energy · scale); returns how many energies are unusable."""
+    unusable = 0
+    for d in range(len(energy)):
+        x = energy[d] * scale
+        infinite = x == -np.inf
+        usable = abs(x) < LARGEST_EXPONENT
+        unusable += not (usable or infinite)
+        x = x if usable else 0.0
+        k = np.rint(x / DIGIT) if abs(x) > LARGEST_PLAIN_EXPONENT else 0.0
+        weight = _exp2(x - k * DIGIT)
+        value[d] = 0.0 if infinite else weight
+        digit[d] = k
+    return unusable
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def weigh_emissions(energies, start, frame_stride, class_stride, classes, beta, weights):
+    """exp(−βE) of these classes at each frame, into ``weights`` [T, 2, D]: values and digits.
+
+    The energy of class c at frame t is ``energies[start + t * frame_stride + c * class_stride]``. Returns the
+    first frame with an energy that is NaN, −inf or too large to add up without loss, −1 for none.
+    """
+    row = np.empty(len(classes), np.float64)
+    first = np.int64(-1)
+    for t in range(len(weights)):
+        place = start + t * frame_stride
+        for d in range(len(classes)):
+            row[d] = energies[place + classes[d] * class_stride]
+        if _powers(row, -beta * LOG2_E, weights[t, 0], weights[t, 1]) and first < 0:
+            first = np.int64(t)
+    return first
+
+
+@njit(nogil=True, cache=True)
+def scatter_emissions(occupancy, factor, start, frame_stride, class_stride, classes, gradient):
+    """Puts factor · occupancy [T, D] where the gradient in those classes' energies stands."""
+    for t in range(len(occupancy)):
+        place = start + t * frame_stride
+        for d in range(len(classes)):
+            gradient[place + classes[d] * class_stride] = occupancy[t, d] * factor
 
 
 @njit(nogil=True, cache=True)
@@ -218,7 +286,7 @@ def _step_back_by_state(after, after_digit, weights, emission, column, low, high
 
 
 @njit(nogil=True, cache=True)
-def _weigh(weights, digit, low, high, direction, weighed):
+def _weigh_arcs(weights, digit, low, high, direction, weighed):
     """The weights of arcs between the states from ``low`` to ``high``, for values with these digits: from
     below for α (direction 1), from above for β (−1)."""
     for s in range(low, high + 1):
@@ -256,7 +324,7 @@ def forward(emissions, column, weights, ends, low, high, alpha, digits, era):
         digits[0, s] = carried
     alpha[0, :MARGIN] = 0.0
     alpha[0, MARGIN + states :] = 0.0
-    _weigh(weights, digits[0], 0, states - 1, 1.0, weighed)
+    _weigh_arcs(weights, digits[0], 0, states - 1, 1.0, weighed)
     now = era[0] = 0
     for t in range(1, frames + 1):
         a, b = low[t], high[t] + 1
@@ -267,7 +335,7 @@ def forward(emissions, column, weights, ends, low, high, alpha, digits, era):
         ):
             old, new = digits[now % len(digits)], digits[(now + 1) % len(digits)]
             _step_by_state(before, old, weights, emissions[t - 1], column, a, b - 1, row, new)
-            _weigh(weights, new, a, states - 1, 1.0, weighed)
+            _weigh_arcs(weights, new, a, states - 1, 1.0, weighed)
             now += 1
         _clear(row, a, b - 1)
         era[t] = now
@@ -321,7 +389,7 @@ def backward(emissions, column, weights, ends, low, high, alpha, digits, era, to
         beta[MARGIN + s], digit[s] = _normalised(final[s], _digit(final_digit, s))
         carried = digit[s] if final[s] > 0.0 else carried
         digit[s] = carried
-    _weigh(weights, digit, 0, states - 1, -1.0, weighed)
+    _weigh_arcs(weights, digit, 0, states - 1, -1.0, weighed)
     seen = -1
     for t in range(frames, 0, -1):
         a, b = low[t], high[t] + 1
@@ -345,7 +413,61 @@ def backward(emissions, column, weights, ends, low, high, alpha, digits, era, to
                 beta, digit, weights, emissions[t - 1], column, c, d - 1, b - 1, other, other_digit
             )
             digit, other_digit = other_digit, digit
-            _weigh(weights, digit, 0, d - 1, -1.0, weighed)
+            _weigh_arcs(weights, digit, 0, d - 1, -1.0, weighed)
             weighed[:, d:] = 0.0
             seen = -1
         beta, other = other, beta
+
+
+@njit(nogil=True, cache=True)
+def sums(emissions, column, weights, ends, scratch, occupancy):
+    """The sum over all ways through the chain, value and digit; and the posteriors of classes at each frame
+    into ``occupancy``, unless that has no rows.
+
+    Args:
+        emissions, column, weights, ends: as of ``forward``.
+        scratch: memory for what is in between, α and digits of all rows that ``forward`` wants, or of two.
+        occupancy: [T, D] or [0, D].
+    """
+    frames, states = len(emissions), len(column)
+    low, high = bands(weights[2], ends[0], ends[2], frames)
+    rows = frames + 1 if len(occupancy) else 2
+    width = states + 2 * MARGIN
+    alpha = scratch[: rows * width].reshape(rows, width)
+    digits = scratch[rows * width : rows * (width + states)].reshape(rows, states)
+    era = np.empty(frames + 1, np.int64)
+    total = forward(emissions, column, weights, ends, low, high, alpha, digits, era)
+    if total[0] > 0.0:
+        if len(occupancy):
+            backward(emissions, column, weights, ends, low, high, alpha, digits, era, total, occupancy)
+    else:
+        occupancy[:] = 0.0
+    return total
+
+
+@njit(nogil=True, cache=True)
+def sums_of_target(
+    log_probs, start, frame_stride, class_stride, frames, classes, labels, blank, keep, scratch
+):
+    """The same for the alignments of a target by the rules of CTC, from the logarithms of probabilities.
+
+    Args:
+        log_probs: where that of class c at frame t is, ``weigh_emissions`` says.
+        frames, classes: how many there are.
+        labels, blank: as of ``alignments``.
+        keep: whether posteriors are wanted.
+        scratch: as of ``sums``.
+
+    Returns:
+        (the classes that occur, none where a label is no class; their posteriors, [T, D] or [0, D]; the first
+        frame with a logarithm that is unusable or −1; value and digit of the sum).
+    """
+    used, column, weights, ends = alignments(labels, blank, classes)
+    occupancy = np.empty((frames if keep else 0, len(used)), log_probs.dtype)
+    emissions = np.empty((frames, 2, len(used)), np.float64)
+    # Logarithms of probabilities are energies at β = −1.
+    wrong = weigh_emissions(log_probs, start, frame_stride, class_stride, used, -1.0, emissions)
+    if len(used) == 0 or wrong >= 0:
+        return used, occupancy, wrong, 0.0, 0.0
+    value, digit = sums(emissions, column, weights, ends, scratch, occupancy)
+    return used, occupancy, wrong, value, digit

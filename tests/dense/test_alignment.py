@@ -59,6 +59,29 @@ def test_ctc_as_by_a_plain_recursion(target: list[int], frames: int, seed: int) 
         assert span.energy == pytest.approx(read.sum().item(), abs=1e-9)
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=3), st.integers(0, 3), st.integers(0, 10_000)
+)
+@settings(deadline=None, max_examples=100)
+def test_rows_are_aligned_as_their_graphs(targets: list[list[int]], blank: int, seed: int) -> None:
+    emissions = random_emissions(seed, len(targets), 9, 4, impossible=0.0).round(decimals=1).requires_grad_()
+    lengths = torch.tensor([9, 8, 7])[: len(targets)]
+    of_graphs, of_rows = (
+        forced_align(emissions, lengths, each, blank)
+        for each in ([ctc(target, blank) for target in targets], targets)
+    )
+    for expected, found in zip(of_graphs, of_rows, strict=True):
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        assert [span[:3] for span in found.spans] == [span[:3] for span in expected.spans]
+        of_tokens = [[span.energy for span in alignment.spans] for alignment in (found, expected)]
+        np.testing.assert_allclose(*of_tokens, atol=1e-12)
+        torch.testing.assert_close(found.energy, expected.energy)
+        gradients = [
+            torch.autograd.grad(one.energy, emissions, retain_graph=True)[0] for one in (found, expected)
+        ]
+        assert torch.equal(*gradients)
+
+
 def test_tokens_without_blanks_take_all_frames_and_arc_energies_count() -> None:
     hidden_markov = Structure([0, 1, 1, 2, 2], [1, 1, 2, 2, 2], [0, 0, 1, 1, 2], [7, -1, 8, -1, -1])
     graph = Graph(hidden_markov, torch.tensor([0.5, 0.25, 1.0, 0.0, 0.0]))

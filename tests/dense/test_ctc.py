@@ -135,7 +135,7 @@ def test_the_module_is_the_function():
         ({"target_lengths": [3]}, "item 0: target_lengths has 3"),
         ({"input_lengths": [6, 6]}, "input_lengths must be 1 integers"),
         ({"blank": 4}, "classes 0 to 3, not 4"),
-        ({"reduction": "max"}, "reduction must be"),
+        ({"reduction": "max"}, "reduction is 'max'; it must be"),
         ({"log_probs": torch.zeros(6)}, "log_probs must be floating"),
         (
             {"log_probs": torch.full((6, 1, 4), math.nan)},
