@@ -131,8 +131,8 @@ class RecognitionTransformer(nn.Module):
         places = self.displacement(columns.float(), _feature_columns(segmentations), segmentations)
         return [
             Evidence(
-                interpretation_graph(segmentation.graph, of_regions, self.classes),
-                interpretation_graph(Graph.linear(np.arange(len(of_places))), of_places, PLACES),
+                interpretation_graph(segmentation.graph, of_regions, classes=self.classes),
+                interpretation_graph(Graph.linear(np.arange(len(of_places))), of_places, classes=PLACES),
             )
             for segmentation, of_regions, of_places in zip(
                 segmentations, energies.split(counts), places, strict=True

@@ -37,7 +37,7 @@ class TestSpellings:
         target = torch.tensor([[int(digit) for digit in digits]])
         lengths = torch.tensor([20]), torch.tensor([len(digits)])
         expected = torch.nn.functional.ctc_loss(-energies[:, None], target, *lengths, BLANK, reduction="sum")
-        places = interpretation_graph(Graph.linear(range(20)), energies, PLACES)
+        places = interpretation_graph(Graph.linear(range(20)), energies, classes=PLACES)
         torch.testing.assert_close(
             free_energy(compose(places, spellings(digits).to(torch.float64))), expected
         )

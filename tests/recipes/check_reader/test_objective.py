@@ -201,7 +201,7 @@ class TestEveryLoss:
         for place, symbols in enumerate(("1", "1_", "2")):
             energies[place, PLACES.labels(symbols)] = 0
         evidence = saying("12", 30.0)._replace(
-            places=interpretation_graph(Graph.linear(range(3)), energies, PLACES)
+            places=interpretation_graph(Graph.linear(range(3)), energies, classes=PLACES)
         )
         lesson = Lesson(SEGMENTATION, "12", None)
         risk, _ = losses(Given([evidence]), GRAMMAR, [lesson], ReaderLoss("bayes_risk"))
@@ -229,8 +229,8 @@ def saying(digits: str, scale: float) -> Evidence:
     for place, symbol in enumerate(digits.ljust(3, "_")):
         of_places[place, PLACES.label(symbol)] = 0
     return Evidence(
-        interpretation_graph(SEGMENTATION.graph, energies, CLASSES),
-        interpretation_graph(Graph.linear(range(3)), of_places, PLACES),
+        interpretation_graph(SEGMENTATION.graph, energies, classes=CLASSES),
+        interpretation_graph(Graph.linear(range(3)), of_places, classes=PLACES),
     )
 
 
@@ -254,8 +254,8 @@ def given(seed: int) -> Evidence:
     energies[:, classes] = 2 * torch.randn(len(REGIONS), len(classes), generator=random)
     of_places = torch.randn(3, len(PLACES), generator=random)
     return Evidence(
-        interpretation_graph(SEGMENTATION.graph, energies.requires_grad_(), CLASSES),
-        interpretation_graph(Graph.linear(range(3)), of_places.requires_grad_(), PLACES),
+        interpretation_graph(SEGMENTATION.graph, energies.requires_grad_(), classes=CLASSES),
+        interpretation_graph(Graph.linear(range(3)), of_places.requires_grad_(), classes=PLACES),
     )
 
 

@@ -16,7 +16,7 @@ OTHER = replace(SEGMENTATION, ink=SEGMENTATION.ink / 2)
 
 def graph(places: int, dtype: torch.dtype = torch.float32) -> Graph:
     energies = torch.randn(places, len(PLACES), generator=torch.Generator().manual_seed(places)).to(dtype)
-    return interpretation_graph(Graph.linear(range(places)), energies.requires_grad_(), PLACES)
+    return interpretation_graph(Graph.linear(range(places)), energies.requires_grad_(), classes=PLACES)
 
 
 def noise(segmentation: Segmentation, place: int = 3, places: int = 5000) -> np.ndarray:

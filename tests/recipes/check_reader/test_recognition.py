@@ -136,7 +136,7 @@ class TestInterpretationGraph:
     def test_has_an_arc_for_each_region_and_class(self, segmentations: list[Segmentation]) -> None:
         found = segmentations[2]
         energies = torch.arange(len(found.arcs) * len(CLASSES), dtype=torch.float32).view(-1, len(CLASSES))
-        graph = interpretation_graph(found.graph, energies, CLASSES)
+        graph = interpretation_graph(found.graph, energies, classes=CLASSES)
         assert graph.input_symbols == graph.output_symbols == CLASSES
         arcs = zip(
             graph.source, graph.destination, graph.input_labels, graph.attributes["region"], graph.energies,
