@@ -44,9 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except (GtnEbmError, OSError, MemoryError) as error:
-        reason = str(error) or "not enough memory"
+        reason = _reason(error)
         print(f"{_PROGRAM}: {' '.join(reason.split())}", file=sys.stderr)
         return 2
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or "not enough memory"
 
 
 def _underscored(argument: str) -> str:

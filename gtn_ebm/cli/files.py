@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 
 from gtn_ebm import io as formats
-from gtn_ebm.errors import GraphError
+from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph
 from gtn_ebm.io.files import File, read_whole, write_whole
 from gtn_ebm.symbols import Symbols
@@ -54,6 +54,8 @@ class Files:
     def graph(self, name: str) -> Graph:
         """The graph in the file ``name``."""
         data, shown = self.whole(name)
+        if not data and self._options.source == "openfst":
+            raise GraphFormatError(f"{shown} is empty; did the command that should have written it fail?")
         if self._options.source == "openfst" and self._arc_type is None:
             self._arc_type = _arc_type(data)
         return FORMATS[self._options.source].read(_named(data, shown))

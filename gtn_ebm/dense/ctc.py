@@ -130,6 +130,7 @@ class CTCLoss(torch.nn.Module):
 
     def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False):
         super().__init__()
+        check_reduction(reduction)
         self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
 
     def forward(

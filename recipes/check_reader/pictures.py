@@ -64,11 +64,12 @@ def _section(exhibit: Exhibit) -> str:
     graphs = "".join(_drawing(name, svg) for name, svg in pictures(reading).items())
     right = "" if exhibit.truth is None else f" <small>(written: {html.escape(exhibit.truth)})</small>"
     verdict = "accepted" if reading.accepted else "rejected"
+    wrong = exhibit.truth not in (None, reading.digits)
     figures = f"{verdict}, confidence {reading.confidence:.4f}, energy {reading.energy:.2f}"
     image = _data("png", _png(exhibit.image))
     return (
         f'<section><img class="amount" alt="{html.escape(exhibit.name)}" src="{image}">'
-        f'<p class="{verdict}">{html.escape(reading.digits or "nothing")}{right} '
+        f'<p class="{"wrong" if wrong else verdict}">{html.escape(reading.digits or "nothing")}{right} '
         f"<small>{figures}</small></p>{graphs}</section>"
     )
 
@@ -97,8 +98,13 @@ section {{ border-top: 1px solid #ccc; padding: 1rem 0; }}
 .amount {{ height: 5rem; max-width: 100%; }}
 p {{ font-size: 1.3rem; margin: .3rem 0; }}
 small {{ font-size: .9rem; color: #555; }}
-.rejected {{ color: #a40000; }}
+.rejected {{ color: #777; }}
+.wrong {{ color: #a40000; }}
 .scroll {{ overflow-x: auto; }}
 summary {{ cursor: pointer; }}
-</style></head><body><h1>{title}</h1><p><small>{introduction}</small></p>{sections}</body></html>
+</style></head><body><h1>{title}</h1>
+<p><small>{introduction} An arc shows its piece of ink, its label and its energy; the thicker it is, the
+more probable; the best path is red. Wrong answers are red, right ones that are not sure enough
+grey.</small></p>
+{sections}</body></html>
 """

@@ -33,6 +33,7 @@ def gallery(
     """Trains a small energy-based model with each loss and shows the energies it comes to."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is a file; give the name of a folder")
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before, not after the training
     torch.set_num_threads(1)
     trainings = [
         (name, architecture)

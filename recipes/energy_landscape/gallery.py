@@ -206,7 +206,7 @@ def _row(landscape: Landscape) -> str:
     note = ' <span class="collapsed">collapsed</span>' if landscape.collapsed else ""
     return (
         f'<tr><td><a href="#{_file(landscape)}">{landscape.loss}</a></td><td>{landscape.architecture}</td>'
-        f'<td class="number">{_number(landscape.gaps.median().item())}</td>'
+        f'<td class="number">{_number(landscape.history[-1, 1].item())}</td>'
         f"<td>{100 * landscape.right:.0f} %{note}</td>"
         f"<td>{html.escape(theory.margin)}</td><td>{html.escape(theory.collapse)}</td></tr>"
     )
