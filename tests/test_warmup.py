@@ -56,7 +56,7 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         graph = topological_sort(graph)
     with event.install_listener("numba:compile", Compiled()) as compiled:
         composed = compose(connect(graph), graph)
-        free_energy([composed, graph]).sum().backward()
+        free_energy([composed, graph]).sum().backward(retain_graph=True)
         best_path([composed, graph])
         posteriors(graph)
         best_paths(graph, 3)
