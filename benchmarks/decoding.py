@@ -26,8 +26,9 @@ from torch import Tensor
 
 from benchmarks.lexicon import SYLLABLES
 from benchmarks.timing import Contestants, Row, compare, show
-from gtn_ebm import EPSILON, Graph, Structure, compose, determinize, relabel
+from gtn_ebm import EPSILON, Graph, compose, determinize, relabel
 from gtn_ebm.dense import decode
+from gtn_ebm.dense.topologies import correct_ctc
 from gtn_ebm.io import Pronunciation, lexicon_graph, read_arpa
 
 SPACE, BACK_OFF = " ", "#0"
@@ -53,12 +54,12 @@ def read_handwriting(folder: Path) -> list[Handwriting]:
     """The lines and words of ``ctc_emissions``: of its recognisers' raw scores the log softmax."""
     lines = folder / "ctc_emissions/CTCWordBeamSearch/data"
     word = folder / "ctc_emissions/CTCDecoder/data/word"
+    bentham = lines / "bentham"
     items = [
         ("IAM line", lines / "iam/mat_0.csv", lines / "iam", _text(lines / "iam/gt_0.txt")),
         ("IAM word", word / "rnnOutput.csv", lines / "iam", "aircraft"),
         *(
-            (f"Bentham {k}", path / f"mat_{k}.csv", path, _text(path / f"gt_{k}.txt"))
-            for path in (lines / "bentham",)
+            (f"Bentham {k}", bentham / f"mat_{k}.csv", bentham, _text(bentham / f"gt_{k}.txt"))
             for k in range(3)
         ),
     ]
@@ -136,19 +137,6 @@ def _write_grams(
     path.write_text("\n".join([*lines, "", "\\end\\", ""]), encoding="utf-8")
 
 
-def spelling(classes: int, blank: int) -> Graph:
-    """Reads a class a frame and writes the labels that these spell by the rules of connectionist temporal
-    classification, any of them. State 0 follows a blank, state c + 1 a frame of label c."""
-    labels = np.delete(np.arange(classes), blank)
-    other = [(p + 1, q + 1, q, q) for p in labels for q in labels if p != q]
-    arcs = [(0, 0, blank, EPSILON), *other]
-    for label in labels:
-        arcs += [(0, label + 1, label, label), (label + 1, label + 1, label, EPSILON)]
-        arcs.append((label + 1, 0, blank, EPSILON))
-    structure = Structure(*np.array(arcs).T, states=classes + 1)
-    return Graph(structure, initial=[0], final=range(classes + 1))
-
-
 def decoding_graph(arpa: Path, words: list[str], characters: str) -> Graph:
     """Frames to words: every word is spelled, and followed by a space."""
     spelled = [Pronunciation(word, (*word, SPACE)) for word in words if set(word) <= set(characters)]
@@ -162,7 +150,7 @@ def decoding_graph(arpa: Path, words: list[str], characters: str) -> Graph:
     }
     back_off = lexicon.output_symbols.label(BACK_OFF)
     plain = relabel(single, letters, {back_off: EPSILON}).with_symbols(None, lexicon.output_symbols)
-    return compose(spelling(len(characters) + 1, len(characters)), plain)
+    return compose(correct_ctc(len(characters) + 1, len(characters)), plain)
 
 
 def ours(graph: Graph, emissions: Tensor) -> str:

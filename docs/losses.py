@@ -20,15 +20,8 @@ def row(name: str) -> list[str]:
     others = "".join(f", `{alias}`" for alias, of in ALIASES.items() if of == name)
     formula = re.split(r": |\.$", _joined(doc.split("\n\n")[0]))[0]
     energies = ", ".join(f"`{need}`" for need in loss.needs)
-    return [f"`{name}`{others}", formula, energies, *(_section(doc, title) for title in SECTIONS)]
-
-
-def _section(doc: str, title: str) -> str:
-    """What stands behind the title, up to a line that begins at the margin."""
-    found = re.search(rf"(?m)^{title}: (.*(?:\n +.*)*)", doc)
-    if found is None:
-        raise ValueError(f"a docstring has no section {title!r}: {doc!r:.60}")
-    return _joined(found[1]).removesuffix(".")
+    sections = (loss.says(title).removesuffix(".") for title in SECTIONS)
+    return [f"`{name}`{others}", formula, energies, *sections]
 
 
 def _joined(lines: str) -> str:

@@ -24,28 +24,35 @@ def takes_graphs(operation: Operation) -> Operation:
     Traceback (most recent call last):
     gtn_ebm.errors.GraphError: arcs: graph must be a Graph, not None
     """
+    name = operation.__qualname__.split("<locals>.")[-1].removesuffix(".__init__")
     checks: list[tuple[Any, str, Callable[[object], str]]] = []
-    for place, parameter in enumerate(inspect.signature(operation).parameters.values()):
-        annotation = str(parameter.annotation)
-        if parameter.kind is parameter.VAR_POSITIONAL and annotation == "Graph":
-            checks.append((slice(place, None), parameter.name, _sequence))
+    for place, taken in enumerate(inspect.signature(operation).parameters.values()):
+        annotation = str(taken.annotation)
+        if taken.kind is taken.VAR_POSITIONAL and annotation == "Graph":
+            checks.append((slice(place, None), taken.name, _sequence))
         elif "Graph" in annotation.split("[")[0] or "Graph]" in annotation:
-            checks.append((place, parameter.name, _CHECKS[annotation]))
+            checks.append((place, taken.name, _CHECKS[annotation]))
 
     @wraps(operation)
     def checked(*given: Any, **named: Any) -> Any:
-        for place, name, fault in checks:
+        for place, parameter, fault in checks:
             try:
                 value = given[place]
             except IndexError:
-                if name not in named:
+                if parameter not in named:
                     continue  # the call itself says that it is missing
-                value = named[name]
+                value = named[parameter]
             if said := fault(value):
-                raise GraphError(f"{operation.__name__}: {name}{said}")
+                raise GraphError(f"{name}: {parameter}{said}")
         return operation(*given, **named)
 
     return cast(Operation, checked)
+
+
+def check_graph(value: object, name: str) -> None:
+    """Raises GraphError where the value is no graph; for what classes are made of."""
+    if said := _one(value):
+        raise GraphError(f"{name}{said}")
 
 
 def _one(value: object) -> str:
@@ -67,6 +74,10 @@ def _one_or_sequence(value: object) -> str:
     return _sequence(value)
 
 
+def _one_or_none(value: object) -> str:
+    return "" if value is None else _one(value)
+
+
 def _mapping(value: object) -> str:
     if not isinstance(value, Mapping):
         return f" must be a mapping from labels to Graphs, not {_described(value)}"
@@ -75,6 +86,7 @@ def _mapping(value: object) -> str:
 
 _CHECKS: dict[str, Callable[[object], str]] = {
     "Graph": _one,
+    "Graph | None": _one_or_none,
     "Sequence[Graph]": _sequence,
     "Graph | Sequence[Graph]": _one_or_sequence,
     "Mapping[int, Graph]": _mapping,

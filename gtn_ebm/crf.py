@@ -48,6 +48,8 @@ class SemiMarkovCRF:
         final: Tensor | None = None,
         lengths: Sequence[int] | Tensor | None = None,
     ):
+        if not isinstance(segments, Tensor):
+            raise GraphError(f"energies of segments must be a tensor, not {segments!r:.60}")
         if segments.ndim != 4 or 0 in segments.shape[1:] or not segments.dtype.is_floating_point:
             raise GraphError(
                 "energies of segments must be floating, of shape [sequences, frames, longest, labels] and "
@@ -59,9 +61,7 @@ class SemiMarkovCRF:
         self.transitions = _fitting(transitions, (labels, labels), segments, "transitions")
         self.initial = _fitting(nothing if initial is None else initial, (labels,), segments, "initial")
         self.final = _fitting(nothing if final is None else final, (labels,), segments, "final")
-        self.lengths: list[int] = [frames] * batch if lengths is None else torch.as_tensor(lengths).tolist()
-        if len(self.lengths) != batch or not all(1 <= length <= frames for length in self.lengths):
-            raise GraphError(f"lengths must be {batch} numbers from 1 to {frames}, not {self.lengths!r:.80}")
+        self.lengths = _lengths([frames] * batch if lengths is None else lengths, batch, frames)
 
     @property
     def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -97,6 +97,8 @@ class SemiMarkovCRF:
             GraphError: shapes that do not fit, a label or duration that does not exist, or durations that do
                 not add up to the lengths.
         """
+        if not isinstance(labels, Tensor) or labels.dtype.is_floating_point:
+            raise GraphError(f"labels must be a tensor of integers, not {labels!r:.60}")
         length = torch.tensor(self.lengths, device=labels.device)[:, None]
         if durations is None and labels.ndim == 2:
             durations = (torch.arange(labels.shape[1], device=labels.device) < length).long()
@@ -166,14 +168,24 @@ def linear_chain_crf(
     >>> crf.energy(labels) - crf.free_energy()  # −log p(001)
     tensor([2.3197])
     """
-    if emissions.ndim != 3:
-        raise GraphError(
-            f"emissions must be of shape [sequences, frames, labels], not {list(emissions.shape)}"
-        )
+    if not isinstance(emissions, Tensor) or emissions.ndim != 3:
+        shape = list(emissions.shape) if isinstance(emissions, Tensor) else f"{emissions!r:.60}"
+        raise GraphError(f"emissions must be a tensor of shape [sequences, frames, labels], not {shape}")
     return SemiMarkovCRF(emissions[:, :, None], transitions, initial, final, lengths)
 
 
+def _lengths(lengths: Sequence[int] | Tensor, batch: int, frames: int) -> list[int]:
+    given = lengths.tolist() if isinstance(lengths, Tensor) else lengths
+    if not isinstance(given, Sequence) or len(given) != batch:
+        raise GraphError(f"lengths must be {batch} numbers of frames, not {given!r:.80}")
+    if not all(isinstance(length, int | np.integer) and 1 <= length <= frames for length in given):
+        raise GraphError(f"lengths must be integers from 1 to {frames}, not {given!r:.80}")
+    return [int(length) for length in given]
+
+
 def _fitting(energies: Tensor, shape: tuple[int, ...], like: Tensor, what: str) -> Tensor:
+    if not isinstance(energies, Tensor):
+        raise GraphError(f"{what} must be a tensor of shape {list(shape)}, not {energies!r:.60}")
     if energies.shape != shape or energies.dtype != like.dtype:
         raise GraphError(
             f"{what} must be of shape {list(shape)} in {like.dtype}, not {list(energies.shape)} in "

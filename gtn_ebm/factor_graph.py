@@ -125,8 +125,8 @@ class FactorGraph:
         for name, value in observed.items():
             if name not in self.sizes:
                 raise GraphError(f"no variable {name!r} to observe; there are {list(self.sizes)}")
-            if not 0 <= value < self.sizes[name]:
-                raise GraphError(f"{name!r} has values 0 to {self.sizes[name] - 1}, not {value}")
+            if not isinstance(value, int | np.integer) or not 0 <= value < self.sizes[name]:
+                raise GraphError(f"{name!r} has values 0 to {self.sizes[name] - 1}, not {value!r:.40}")
         order = self._given_order
         return FactorGraph(
             (_given(factor, observed) for factor in self.factors),
@@ -168,16 +168,18 @@ class FactorGraph:
         return Assignment({name: values[name] for name in self.sizes}, path.energy)
 
     def marginals(self, beta: float = 1.0) -> Marginals:
-        """Of every variable and of every factor's variables together; differentiable once."""
+        """Of every variable and of every factor's variables together; differentiable as often as
+        wanted."""
         plan = self._plan
-        arcs = posteriors(self.trellis(), beta).arcs
+        found = posteriors(self.trellis(), beta)
+        arcs = found.arcs
         labels = torch.from_numpy(plan.structure.input_labels.astype(np.int64)).to(arcs.device)
         of_variables = {
             name: arcs.new_zeros(self.sizes[name]).index_add(0, labels[begin:end], arcs[begin:end])
             for name, (begin, end) in zip(self.order, plan.steps, strict=True)
         }
         of_factors = [
-            arcs.new_ones(())  # of the one value that a constant has
+            found.initial.sum()  # of the one value that a constant has
             if elements is None
             else arcs.new_zeros(energies.numel())
             .index_add(0, elements.to(arcs.device), arcs[slice(*plan.steps[step])])

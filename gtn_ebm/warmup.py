@@ -112,3 +112,6 @@ def _warm_dense(graph: Graph) -> None:
     dense.forced_align(emissions.detach(), None, [[1]])
     dense.decode(emissions.detach(), None, dense.topologies.ctc([1]), lattice_beam=1.0)
     dense.prefix_search(emissions.detach())
+    logits = emissions[:, :, None].expand(-1, -1, 2, -1)
+    dense.transducer_loss(logits, [[0]], [3], [1]).backward()
+    dense.MWERLoss(dense.topologies.ctc([1]))(emissions, None, [[1]], [[[1], []]]).backward()

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,13 +14,17 @@ from gtn_ebm import (
     Graph,
     GraphError,
     Path,
+    PathChains,
     best_path,
     compose,
+    dense,
     draw,
     free_energy,
     io,
+    losses,
     replace,
     semiring,
+    transformers,
     union,
 )
 
@@ -31,9 +36,11 @@ SEMIRINGS = {
 
 
 def _operations() -> Iterator[tuple[str, Callable[..., Any]]]:
-    modules: list[ModuleType] = [gtn_ebm, gtn_ebm.ops, gtn_ebm.inference, io]
+    modules: list[ModuleType] = [gtn_ebm, gtn_ebm.ops, gtn_ebm.inference, losses, transformers, io]
     functions = {name: getattr(module, name) for module in modules for name in module.__all__}
     functions |= {f"draw.{name}": getattr(draw, name) for name in ("dot", "svg", "save")}
+    functions |= {f"dense.{name}": getattr(dense, name) for name in ("decode", "free_energy", "posteriors")}
+    functions |= {f"dense.{name}": getattr(dense, name) for name in ("desired_and_all", "prefix_search")}
     for name, function in functions.items():
         if inspect.isfunction(function):
             yield name, function
@@ -42,12 +49,6 @@ def _operations() -> Iterator[tuple[str, Callable[..., Any]]]:
         yield f"{name}.shortest_distance", one.shortest_distance
 
 
-CASES = [
-    pytest.param(operation, parameter, id=f"{name}-{parameter.name}")
-    for name, operation in _operations()
-    for parameter in inspect.signature(operation).parameters.values()
-    if "Graph" in str(parameter.annotation)
-]
 BAD = {
     "None": None,
     "number": 3,
@@ -56,6 +57,14 @@ BAD = {
     "array": torch.zeros(2),
     "Path": best_path(GRAPH),
 }
+CASES = [
+    pytest.param(operation, parameter, value, id=f"{name}-{parameter.name}-{kind}")
+    for name, operation in _operations()
+    for parameter in inspect.signature(operation).parameters.values()
+    if "Graph" in str(parameter.annotation)
+    for kind, value in BAD.items()
+    if value is not None or "None" not in str(parameter.annotation)
+]
 
 
 def _call(operation: Callable[..., Any], wrong: inspect.Parameter, value: object) -> Any:
@@ -63,21 +72,40 @@ def _call(operation: Callable[..., Any], wrong: inspect.Parameter, value: object
     if wrong.kind is wrong.VAR_POSITIONAL:
         return operation(GRAPH, value)
     parameters = inspect.signature(operation).parameters.values()
-    needed = {p.name: GRAPH for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    needed = {
+        p.name: [GRAPH] if p.annotation == "Sequence[Graph]" else GRAPH
+        for p in parameters
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    }
     return operation(**{**needed, wrong.name: value})
 
 
 def test_all_rooms_are_looked_at() -> None:
-    assert len(CASES) > 60
+    assert len(CASES) > 60 * len(BAD)
 
 
-@pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize(("operation", "parameter"), CASES)
+@pytest.mark.parametrize(("operation", "parameter", "value"), CASES)
 def test_what_is_no_graph_is_refused(
-    operation: Callable[..., Any], parameter: inspect.Parameter, kind: str
+    operation: Callable[..., Any], parameter: inspect.Parameter, value: object
 ) -> None:
     with pytest.raises(GraphError, match=rf"{operation.__name__}: {parameter.name}.* must be a .*, not "):
-        _call(operation, parameter, BAD[kind])
+        _call(operation, parameter, value)
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [
+        (dense.Decoder, "graph"),
+        (dense.NLLLoss, "graph"),
+        (dense.MWERLoss, "graph"),
+        (partial(dense.LFMMILoss, language_model=GRAPH), "topology"),
+        (partial(dense.LFMMILoss, topology=GRAPH), "language_model"),
+        (partial(dense.PrefixSearch, 2), "grammar"),
+    ],
+)
+def test_classes_refuse_what_is_no_graph(make: Callable[..., Any], parameter: str) -> None:
+    with pytest.raises(GraphError, match=rf"{parameter} must be a Graph, not 3"):
+        make(**{parameter: 3})
 
 
 @pytest.mark.parametrize(
@@ -92,6 +120,16 @@ def test_what_is_no_graph_is_refused(
             "graphs must be a mapping from labels to Graphs, not a list",
         ),
         (lambda: replace(GRAPH, {4: None}), "replace: graphs[4] must be a Graph, not None"),
+        (
+            lambda: losses.GraphLoss("nll")([GRAPH], [None]),
+            "GraphLoss.energies: desired[0] must be a Graph, not None",
+        ),
+        (
+            lambda: transformers.ViterbiTransformer()(GRAPH),
+            "ViterbiTransformer.forward: graphs must be a list of Graphs, not a Graph",
+        ),
+        (lambda: transformers.Transducer(3), "Transducer: graph must be a Graph, not 3"),
+        (lambda: PathChains(None, []), "PathChains: graph must be a Graph, not None"),
         (lambda: Graph([0, 1]), "structure must be a Structure, not a list"),
     ],
 )

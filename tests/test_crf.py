@@ -220,9 +220,16 @@ def test_what_does_not_fit_is_refused(parts, message):
         SemiMarkovCRF(*parts)
 
 
-def test_emissions_without_a_batch_are_refused():
+@pytest.mark.parametrize("emissions", [torch.zeros(3, 2), None])
+def test_emissions_without_a_batch_are_refused(emissions):
     with pytest.raises(GraphError, match="sequences, frames, labels"):
-        linear_chain_crf(torch.zeros(3, 2), TRANSITIONS)
+        linear_chain_crf(emissions, TRANSITIONS)
+
+
+@pytest.mark.parametrize("lengths", [3, [2.5], [3, 3], [0], torch.tensor([1.0])])
+def test_lengths_that_are_none_are_refused(lengths):
+    with pytest.raises(GraphError, match="lengths must be"):
+        linear_chain_crf(torch.zeros(1, 3, 2), TRANSITIONS, lengths=lengths)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +241,7 @@ def test_emissions_without_a_batch_are_refused():
         ([[0]], [[3]], "durations at most 2"),
         ([[0, 1, 0]], [[2, 0, 1]], "without gaps"),
         ([0, 1, 0], None, "of shape"),
+        ([[0.0, 1.0, 0.0]], None, "a tensor of integers"),
         ([[0, 1]], [[1, 1, 1]], "of shape"),
     ],
 )

@@ -56,7 +56,7 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         graph = topological_sort(graph)
     with event.install_listener("numba:compile", Compiled()) as compiled:
         composed = compose(connect(graph), graph)
-        free_energy([composed, graph]).sum().backward()
+        free_energy([composed, graph]).sum().backward(retain_graph=True)
         best_path([composed, graph])
         posteriors(graph)
         best_paths(graph, 3)
@@ -68,7 +68,17 @@ def test_nothing_is_left_to_compile(dtype, ordered):
             energies.reshape(5, 10, 2), energies[:4].reshape(2, 2)
         ).free_energy().sum().backward()
         emissions = torch.zeros(1, 9, 3, dtype=dtype, requires_grad=True)
-        for of_items in (graph, topologies.ctc([1, 1])):
+        trained = graph.with_energies(graph.energies.detach().requires_grad_())
+        for of_items in (trained, topologies.ctc([1, 1])):
             dense.free_energy(emissions, None, of_items).sum().backward()
+            dense.best_path(emissions, None, of_items)
         dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1, 2]]), [9], [2]).backward()
+        dense.forced_align(emissions, None, [[1, 2]], beta=1.0)
+        dense.decode(emissions, None, topologies.correct_ctc(3), lattice_beam=2.0)
+        dense.prefix_search(emissions)
+        logits = emissions[:, :, None].expand(-1, -1, 3, -1)
+        for fused in (True, False):
+            dense.transducer_loss(logits, [[1, 2]], [9], [2], fused_log_softmax=fused).backward()
+        answers = [[[1], [2, 1]]]
+        dense.MWERLoss(topologies.correct_ctc(3))(emissions, None, [[1]], answers).backward()
     assert compiled.names == []

@@ -202,7 +202,7 @@ def _shortest_distance(files: Files, options: argparse.Namespace) -> str:
 
 
 def _shortest_path(graph: Graph, nshortest: int, unique: bool) -> Graph:
-    return _side_by_side(graph, best_paths(graph, nshortest, unique))
+    return _side_by_side(graph, best_paths(graph, nshortest, unique=unique))
 
 
 def _random_paths(files: Files, options: argparse.Namespace) -> Graph:

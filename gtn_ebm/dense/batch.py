@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.dense.checks import check_floating, lengths_of
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.kernels.structure import group, state_on_cycle, topological_order
@@ -84,6 +86,7 @@ class Batch(NamedTuple):
     arcs: list[FrameArcs]
 
 
+@takes_graphs
 def prepare(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -103,7 +106,7 @@ def prepare(
             with its item and arc.
         CycleError: the sum over an epsilon cycle diverges; the message names a state on it.
     """
-    check_emissions(emissions)
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
     items = len(emissions)
     each = [graphs] * items if isinstance(graphs, Graph) else list(graphs)
     if len(each) != items:
@@ -116,34 +119,10 @@ def prepare(
     prepared = [known[id(graph)] for graph in each]
     return Batch(
         emissions,
-        check_lengths(lengths, items, emissions.shape[1]),
+        lengths_of(lengths, items, emissions.shape[1]),
         [graph for graph, _ in prepared],
         [arcs for _, arcs in prepared],
     )
-
-
-def check_emissions(emissions: Tensor) -> None:
-    """Raises GraphError for what is no floating tensor [B, T, C]."""
-    if not isinstance(emissions, Tensor):
-        raise GraphError(f"emissions must be a tensor, not {type(emissions).__name__}")
-    if emissions.ndim != 3 or not emissions.dtype.is_floating_point:
-        raise GraphError(
-            "emissions must be a floating tensor [batch, frames, classes], "
-            f"not {emissions.dtype} of shape {list(emissions.shape)}"
-        )
-
-
-def check_lengths(lengths: Tensor | ArrayLike | None, items: int, frames: int) -> list[int]:
-    """The frames of each item, [B]: all where None. Raises GraphError where they do not fit."""
-    if lengths is None:
-        return [frames] * items
-    each = lengths.numpy(force=True) if isinstance(lengths, Tensor) else np.asarray(lengths)
-    if each.shape != (items,) or (items and each.dtype.kind not in "iu"):
-        raise GraphError(f"lengths must be {items} integers, not {each.dtype} of shape {list(each.shape)}")
-    for item, length in enumerate(each.tolist()):
-        if not 0 <= length <= frames:
-            raise GraphError(f"item {item} has length {length}, but there are {frames} frames")
-    return [int(length) for length in each]
 
 
 def _in_frames(graph: Graph, beta: float) -> tuple[Graph, FrameArcs]:

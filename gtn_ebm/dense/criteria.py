@@ -7,6 +7,7 @@ remain.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,24 +15,29 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from gtn_ebm.arguments import check_graph, takes_graphs
+from gtn_ebm.dense.checks import as_labels, check_count, check_floating, lengths_of
 from gtn_ebm.dense.emissions import star_emissions
 from gtn_ebm.dense.free_energy import free_energy
 from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.dense.topologies import asg, stc
+from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.kernels import edit_distance
 from gtn_ebm.ops import compose
 
 Labels = Sequence[int] | Tensor
+Targets = Sequence[Labels | Graph]
 Lengths = Tensor | ArrayLike | None
 
 
+@takes_graphs
 def desired_and_all(
     emissions: Tensor,
     lengths: Lengths,
     graph: Graph,
-    targets: Sequence[Labels | Graph],
+    targets: Targets,
     beta: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """F of the paths that write the target, and F of all paths: what discriminative losses are made of.
@@ -49,16 +55,30 @@ def desired_and_all(
         own energies count in both.
 
     Raises:
-        GraphError: not as many targets as items; and as ``dense.free_energy``.
+        GraphError: not as many targets as items; one that is no row of labels ≥ 0; and as
+            ``dense.free_energy``.
     """
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
+    _check_one_for_each(targets, len(emissions), "targets")
     acceptors = [target if isinstance(target, Graph) else _linear(target, graph) for target in targets]
     desired = compose(graph, acceptors) if acceptors else []
     return free_energy(emissions, lengths, desired, beta), free_energy(emissions, lengths, graph, beta)
 
 
 def _linear(labels: Labels, beside: Graph) -> Graph:
-    array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.array(labels, dtype=np.int64)
-    return Graph.linear(array).to(beside.energies.detach())
+    return Graph.linear(as_labels(labels)).to(beside.energies.detach())
+
+
+def _check_one_for_each(values: object, items: int, what: str) -> None:
+    if not isinstance(values, Sequence | Tensor) or isinstance(values, str) or len(values) != items:
+        count = len(values) if isinstance(values, Sequence | Tensor) else values
+        raise GraphError(f"{items} items need a list of as many {what}, not {count!r:.40}")
+
+
+def _wide(emissions: Tensor) -> Tensor:
+    """In a precision that leaves something of the differences between energies of all frames."""
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
+    return emissions if emissions.dtype == torch.float64 else emissions.float()
 
 
 class Criterion(nn.Module):
@@ -83,13 +103,11 @@ def _nll(
     emissions: Tensor,
     lengths: Lengths,
     graph: Graph,
-    targets: Sequence[Labels | Graph],
+    targets: Targets,
     beta: float = 1.0,
 ) -> Tensor:
     """F(desired) − F(all), [B]."""
-    # Both are large, and half precision would leave nothing of their difference.
-    wide = emissions if emissions.dtype == torch.float64 else emissions.float()
-    desired, everything = desired_and_all(wide, lengths, graph, targets, beta)
+    desired, everything = desired_and_all(_wide(emissions), lengths, graph, targets, beta)
     # Without a desired answer there may be none at all, and inf − inf is no number.
     return torch.where(desired == torch.inf, torch.inf, desired - everything).to(emissions.dtype)
 
@@ -117,9 +135,11 @@ class NLLLoss(Criterion):
 
     def __init__(self, graph: Graph, beta: float = 1.0, reduction: str = "mean", zero_infinity: bool = False):
         super().__init__(reduction, zero_infinity)
+        check_graph(graph, "NLLLoss: graph")
+        check_beta(beta)
         self.graph, self.beta = graph, beta
 
-    def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels | Graph]) -> Tensor:
+    def forward(self, emissions: Tensor, lengths: Lengths, targets: Targets) -> Tensor:
         return self.reduced(_nll(emissions, lengths, self.graph, targets, self.beta))
 
 
@@ -147,6 +167,8 @@ class LFMMILoss(NLLLoss):
         reduction: str = "mean",
         zero_infinity: bool = False,
     ):
+        check_graph(topology, "LFMMILoss: topology")
+        check_graph(language_model, "LFMMILoss: language_model")
         graph = compose(topology.detach(), language_model.detach())
         super().__init__(graph, 1.0, reduction, zero_infinity)
 
@@ -172,9 +194,10 @@ class ASGLoss(Criterion):
 
     def __init__(self, classes: int, reduction: str = "mean", zero_infinity: bool = False):
         super().__init__(reduction, zero_infinity)
+        check_count(classes, "classes", least=0)
         self.transitions = nn.Parameter(torch.zeros(classes, classes))
 
-    def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels | Graph]) -> Tensor:
+    def forward(self, emissions: Tensor, lengths: Lengths, targets: Targets) -> Tensor:
         return self.reduced(_nll(emissions, lengths, asg(self.transitions), targets))
 
 
@@ -208,9 +231,11 @@ class STCLoss(Criterion):
         self.blank, self.penalty = blank, penalty
 
     def forward(self, emissions: Tensor, lengths: Lengths, targets: Sequence[Labels]) -> Tensor:
-        classes = emissions.shape[-1]
+        wide, classes = _wide(emissions), emissions.shape[-1]
+        _check_one_for_each(targets, len(emissions), "targets")
         graphs = [stc(target, classes, self.blank, self.penalty) for target in targets]
-        return self.reduced(free_energy(star_emissions(emissions, self.blank), lengths, graphs))
+        losses = free_energy(star_emissions(wide, self.blank), lengths, graphs)
+        return self.reduced(losses.to(emissions.dtype))
 
 
 class MWERLoss(Criterion):
@@ -238,6 +263,10 @@ class MWERLoss(Criterion):
 
     def __init__(self, graph: Graph, beta: float = 1.0, reduction: str = "mean", zero_infinity: bool = False):
         super().__init__(reduction, zero_infinity)
+        check_graph(graph, "MWERLoss: graph")
+        check_beta(beta)
+        if math.isinf(beta):
+            raise GraphError("an expected number of wrong labels needs a finite β")
         self.graph, self.beta = graph, beta
 
     def forward(
@@ -247,22 +276,23 @@ class MWERLoss(Criterion):
         targets: Sequence[Labels],
         hypotheses: Sequence[Sequence[Labels]],
     ) -> Tensor:
+        wide = _wide(emissions)
+        _check_one_for_each(targets, len(wide), "targets")
+        _check_one_for_each(hypotheses, len(wide), "lists of hypotheses")
         given = [list(dict.fromkeys(map(_as_tuple, of_item))) for of_item in hypotheses]
-        if not len(given) == len(targets) == len(emissions) or not all(given):
-            raise GraphError(
-                f"{len(emissions)} items need as many targets and lists of hypotheses, none of them empty; "
-                f"not {len(targets)} targets and lists of {[len(of_item) for of_item in given]}"
-            )
         counts = [len(of_item) for of_item in given]
+        if 0 in counts:
+            raise GraphError(f"item {counts.index(0)} has no hypotheses; it needs one or more")
         item = torch.arange(len(given)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
-        each = None if lengths is None else torch.as_tensor(lengths)[item]
-        graphs = compose(self.graph, [_linear(one, self.graph) for of_item in given for one in of_item])
-        energies = free_energy(emissions[item], each, graphs, self.beta)
+        each = torch.tensor(lengths_of(lengths, *wide.shape[:2]), dtype=torch.long)[item]
+        acceptors = [_linear(one, self.graph) for of_item in given for one in of_item]
+        graphs = compose(self.graph, acceptors) if acceptors else []
+        energies = free_energy(wide[item], each, graphs, self.beta)
         risks = [
             _relative_risk(of_item, _distances(_as_tuple(target), answers), self.beta)
             for of_item, target, answers in zip(energies.split(counts), targets, given, strict=True)
         ]
-        return self.reduced(torch.stack(risks))
+        return self.reduced(torch.stack(risks).to(emissions.dtype) if risks else emissions.new_zeros(0))
 
 
 def _relative_risk(energies: Tensor, distances: Tensor, beta: float) -> Tensor:
@@ -273,11 +303,12 @@ def _relative_risk(energies: Tensor, distances: Tensor, beta: float) -> Tensor:
 
 
 def _distances(target: tuple[int, ...], answers: Sequence[tuple[int, ...]]) -> Tensor:
-    strings = [target, *answers]
-    begins = np.cumsum([0, *map(len, strings)])
-    labels = np.array([label for string in strings for label in string], np.int64)
-    return torch.from_numpy(edit_distance.between(labels, begins)[0, 1:])
+    def distance(answer: tuple[int, ...]) -> int:
+        begins = np.cumsum([0, len(target), len(answer)])
+        return int(edit_distance.between(np.array(target + answer, np.int64), begins)[0, 1])
+
+    return torch.tensor([distance(answer) for answer in answers])
 
 
 def _as_tuple(labels: Labels) -> tuple[int, ...]:
-    return tuple(labels.tolist() if isinstance(labels, Tensor) else map(int, labels))
+    return tuple(as_labels(labels, "a target or hypothesis").tolist())

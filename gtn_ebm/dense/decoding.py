@@ -12,8 +12,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from gtn_ebm.arguments import check_graph, takes_graphs
 from gtn_ebm.dense.alignment import Span, spans
 from gtn_ebm.dense.batch import frame_arcs, prepare
+from gtn_ebm.dense.checks import check_count, check_floating
 from gtn_ebm.dense.least_energy import check_energies
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
@@ -78,6 +80,7 @@ class Decoding(NamedTuple):
         ]
 
 
+@takes_graphs
 def decode(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -232,10 +235,11 @@ class Decoder:
         lattice_beam: float = 0.0,
         blank: int | None = 0,
     ):
-        if not beam >= 0.0 or not lattice_beam >= 0.0 or max_active < 1:
+        check_graph(graph, "Decoder: graph")
+        check_count(max_active, "max_active")
+        if not (beam >= 0.0 and lattice_beam >= 0.0):
             raise GraphError(
-                "a beam must not be negative and max_active at least 1, but they are "
-                f"beam {beam}, lattice_beam {lattice_beam} and max_active {max_active}"
+                f"a beam must not be negative, but they are beam {beam} and lattice_beam {lattice_beam}"
             )
         self._graph, self._lattice_beam, self._blank = graph, lattice_beam, blank
         search, states = _search_graph(graph), graph.states
@@ -269,11 +273,7 @@ class Decoder:
             GraphError: a shape or dtype that does not fit; a label of the graph that is no class; an energy
                 that is NaN or −inf.
         """
-        if emissions.ndim != 2 or not emissions.dtype.is_floating_point:
-            raise GraphError(
-                "emissions must be a floating tensor [frames, classes], "
-                f"not {emissions.dtype} of shape {list(emissions.shape)}"
-            )
+        check_floating(emissions, "emissions", "frames", "classes")
         frames = as_array(emissions)
         if self._largest_label >= frames.shape[1]:
             raise GraphError(
@@ -295,8 +295,8 @@ class Decoder:
         self._least.append(frames.min(axis=1, initial=np.inf).astype(np.float64))
 
     def result(self) -> Decoding:
-        """What was found if the frames end here."""
-        return self._ended(self._graph.final)
+        """What was found if the frames end here. Its energies are not differentiable."""
+        return self._ended(self._graph.final.detach())
 
     def so_far(self) -> Decoding:
         """What was found if any state may be the last: an answer while more is to come, which may change."""
@@ -367,7 +367,7 @@ class Decoder:
         return Graph(
             structure,
             energies,
-            _spread(graph.initial, *starts, count),
+            _spread(graph.initial if emissions is not None else graph.initial.detach(), *starts, count),
             _spread(final, *ends, count),
             attributes={"frame": frames},
             input_symbols=graph.input_symbols,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gtn_ebm.dense.topologies import check_class
+from gtn_ebm.dense.checks import check_class
+from gtn_ebm.errors import GraphError
 
 
 def star_emissions(emissions: Tensor, blank: int = 0) -> Tensor:
@@ -14,10 +15,15 @@ def star_emissions(emissions: Tensor, blank: int = 0) -> Tensor:
     The energy of a star is −log Σ exp(−E) over all classes but the blank and k; class C + ``blank`` is any
     label at all. Differentiable as often as wanted; free of cancellation.
 
+    Raises:
+        GraphError: the emissions are no floating tensor, or the blank is no class.
+
     >>> energies = -torch.tensor([0.5, 0.3, 0.2]).log()
     >>> torch.exp(-star_emissions(energies))
     tensor([0.5000, 0.3000, 0.2000, 0.5000, 0.2000, 0.3000])
     """
+    if not isinstance(emissions, Tensor) or emissions.ndim < 1 or not emissions.dtype.is_floating_point:
+        raise GraphError(f"emissions must be a floating tensor [..., classes], not {emissions!r:.80}")
     classes = emissions.shape[-1]
     check_class(blank, classes, "the blank")
     is_blank = torch.arange(classes, device=emissions.device) == blank
@@ -42,9 +48,17 @@ def subtract_prior(emissions: Tensor, log_prior: Tensor, scale: float = 1.0) -> 
         log_prior: of each class, [C], such as the mean of the network's own probabilities over the frames.
         scale: 1 for Bayes' rule; less for priors trusted less.
 
+    Raises:
+        GraphError: the prior has not a number for each class.
+
     Source: Bourlard and Morgan, "Connectionist speech recognition" (1994); Huang and others, "Less
     peaky and more accurate CTC forced alignment by label priors" (2024).
     """
+    if log_prior.shape != emissions.shape[-1:]:
+        raise GraphError(
+            f"a prior must have an entry for each of {emissions.shape[-1]} classes, "
+            f"not the shape {list(log_prior.shape)}"
+        )
     return emissions + scale * log_prior
 
 

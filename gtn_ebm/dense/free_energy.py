@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gtn_ebm import inference
+from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import Batch, prepare
+from gtn_ebm.dense.checks import check_floating
 from gtn_ebm.dense.least_energy import minimum_energy
 from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
@@ -90,8 +93,16 @@ class _FreeEnergies(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, items: _Items, differentiable: bool, emissions: Tensor, *parts: Tensor) -> Tensor:
-        memory, graphs = EmissionMemory(emissions), items.graphs(parts)
-        dtype, fixed = memory.values.dtype, not any(ctx.needs_input_grad[3:])
+        graphs, fixed = items.graphs(parts), not any(ctx.needs_input_grad[3:])
+        ctx.items = items
+        ctx.save_for_backward(emissions, *parts)
+        if cuda.takes(emissions):
+            free, ctx.occupancies, ctx.uses = cuda.free_energies(
+                graphs, items.lengths, emissions, items.beta, differentiable, differentiable and not fixed
+            )
+            return free
+        memory = EmissionMemory(emissions)
+        dtype = memory.values.dtype
 
         def one(item: int) -> tuple[float, NDArray[Any] | None, Uses | None]:
             graph = graphs[item]
@@ -105,9 +116,8 @@ class _FreeEnergies(torch.autograd.Function):
             return sums.free_energy(), uses and uses.classes, uses
 
         results = parallel_map(one, range(len(graphs)))
-        ctx.items, ctx.occupancies = items, [occupancies for _, occupancies, _ in results]
+        ctx.occupancies = [occupancies for _, occupancies, _ in results]
         ctx.uses = None if fixed else [uses for _, _, uses in results]
-        ctx.save_for_backward(emissions, *parts)
         return torch.tensor([free for free, _, _ in results], dtype=torch.float64)
 
     @staticmethod
@@ -123,7 +133,11 @@ class _FreeEnergies(torch.autograd.Function):
         of_parts: Sequence[Tensor | None] = [None] * len(parts)
         if ctx.uses:
             of_parts = items.added_up(ctx.uses, factors, parts)
-        return None, None, scattered(emissions, items.classes, ctx.occupancies, factors), *of_parts
+        if isinstance(ctx.occupancies, Tensor):  # of a GPU
+            of_classes = (ctx.occupancies * grad.to(ctx.occupancies)[:, None, None]).to(emissions)
+        else:
+            of_classes = scattered(emissions, items.classes, ctx.occupancies, factors)
+        return None, None, of_classes, *of_parts
 
 
 def _of_graphs(items: _Items, uses: Sequence[Tensor], factors: Tensor) -> list[Tensor]:
@@ -177,6 +191,7 @@ class _PosteriorsOfItems(torch.autograd.Function):
         )
 
 
+@takes_graphs
 def free_energy(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -208,6 +223,7 @@ def free_energy(
 
     O(T A) time for A arcs, and O(T S) memory for S states of the items worked on at once; less time for
     a graph whose states stand in a row (``dense.batch.Chain``), as those of CTC do.
+    Emissions on a GPU are worked on there (``gtn-ebm[cuda]``), second derivatives on the CPU.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 1], [0, 1, 1], [0, 1, 1]))  # any number of 0, then of 1
@@ -224,6 +240,7 @@ def free_energy(
     return result.to(emissions)
 
 
+@takes_graphs
 def posteriors(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -244,6 +261,7 @@ def posteriors(
     check_beta(beta)
     if math.isinf(beta):
         raise GraphError("posteriors need a finite β; for β = ∞ use best_path")
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
     each = [graphs] * len(emissions) if isinstance(graphs, Graph) else list(graphs)
     given = [emissions, *(part for graph in each for part in (graph.energies, graph.initial, graph.final))]
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in given)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
+from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import FrameArcs, prepare
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -114,15 +115,39 @@ class Trace(NamedTuple):
 
 def traces(batch: PathBatch) -> list[Trace | None]:
     """The best path of each item."""
-    items = zip(batch.emissions.detach().unbind(), batch.lengths, batch.graphs, batch.arcs, strict=True)
+    there = [item for item, arcs in enumerate(batch.arcs) if arcs is not None and cuda.takes(batch.emissions)]
+    known = dict(zip(there, _traces_on_gpu(batch, there), strict=True))
 
-    def one(numbered: tuple[int, tuple[Tensor, int, Graph, FrameArcs | None]]) -> Trace | None:
-        item, (emissions, length, graph, arcs) = numbered
-        frames = as_array(emissions[:length])
-        check_energies(frames, f"item {item}: the emission of frame {{}} and class {{}}")
-        return _trace(frames, graph, arcs)
+    def one(item: int) -> Trace | None:
+        if item in known:
+            return known[item]
+        return _trace(_frames(batch, item), batch.graphs[item], batch.arcs[item])
 
-    return parallel_map(one, enumerate(items))
+    return parallel_map(one, range(len(batch.graphs)))
+
+
+def _frames(batch: PathBatch, item: int) -> NDArray[Any]:
+    frames = as_array(batch.emissions[item, : batch.lengths[item]].detach())
+    check_energies(frames, f"item {item}: the emission of frame {{}} and class {{}}")
+    return frames
+
+
+def _traces_on_gpu(batch: PathBatch, items: Sequence[int]) -> list[Trace | None]:
+    """Those of items whose graphs have no cycles of epsilons."""
+    graphs = [batch.graphs[item] for item in items]
+    for graph in {id(graph): graph for graph in graphs}.values():
+        _energies_of(graph)
+    emissions = batch.emissions.detach()
+    if len(items) and not (emissions > -math.inf).all():
+        for item in items:
+            _frames(batch, item)
+    found = cuda.best_paths(
+        graphs,
+        [arcs for arcs in batch.arcs if arcs is not None],
+        [batch.lengths[item] for item in items],
+        emissions if len(items) == len(emissions) else emissions[list(items)],
+    )
+    return [None if trace is None else Trace(*trace) for trace in found]
 
 
 def check_energies(values: NDArray[Any], what: str) -> None:
@@ -135,15 +160,21 @@ def check_energies(values: NDArray[Any], what: str) -> None:
 def _trace(frames: NDArray[Any], graph: Graph, arcs: FrameArcs | None) -> Trace | None:
     if arcs is None:
         return _by_composition(frames, graph)
+    energy, initial, final = _energies_of(graph)
+    if arcs.chain is not None and len(arcs.classes):
+        return _through_chain(frames, arcs, energy, initial, final)
+    return _through_any(frames, arcs, energy, initial, final)
+
+
+def _energies_of(graph: Graph) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of arcs, initial and final states, checked."""
     energy, initial, final = (
         as_array(part).astype(np.float64, copy=False) for part in (graph.energies, graph.initial, graph.final)
     )
     check_energies(energy, "the energy of arc {}")
     check_energies(initial, "the initial energy of state {}")
     check_energies(final, "the final energy of state {}")
-    if arcs.chain is not None and len(arcs.classes):
-        return _through_chain(frames, arcs, energy, initial, final)
-    return _through_any(frames, arcs, energy, initial, final)
+    return energy, initial, final
 
 
 def _through_chain(

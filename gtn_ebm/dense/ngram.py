@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from gtn_ebm.dense.checks import as_labels
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, GraphBuilder
 from gtn_ebm.ops import connect
@@ -43,7 +44,7 @@ def ngram(
         dtype: of the energies.
 
     Raises:
-        GraphError: no sequences, an order or discount out of range, a label below 0.
+        GraphError: no sequences, an order or discount out of range, a sequence that is no row of labels ≥ 0.
 
     Source: Ney, Essen and Kneser, "On structuring probabilistic dependences in stochastic language modelling"
     (1994): absolute discounting, interpolated; Povey and others, "Purely sequence-trained neural networks for
@@ -81,10 +82,7 @@ def _counts(sequences: Iterable[Sequence[int]], order: int) -> dict[History, Cou
     """How often each label, or the end, followed each history of less than ``order`` labels."""
     counts: dict[History, Counter[int]] = defaultdict(Counter)
     for number, sequence in enumerate(sequences):
-        labels = [int(label) for label in sequence]
-        if min(labels, default=0) < 0:
-            raise GraphError(f"sequence {number} has the label {min(labels)}; labels are ≥ 0")
-        padded = [_START, *labels, _END]
+        padded = [_START, *as_labels(sequence, f"sequence {number}").tolist(), _END]
         for place in range(1, len(padded)):
             for length in range(min(order, place + 1)):
                 counts[tuple(padded[place - length : place])][padded[place]] += 1

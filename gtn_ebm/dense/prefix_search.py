@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gtn_ebm.dense.batch import frame_arcs, prepare
+from gtn_ebm.arguments import check_graph, takes_graphs
+from gtn_ebm.dense.batch import frame_arcs
+from gtn_ebm.dense.checks import check_class, check_count, check_floating, lengths_of
 from gtn_ebm.dense.least_energy import check_energies
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -29,6 +31,7 @@ class Prefix(NamedTuple):
     energy: float
 
 
+@takes_graphs
 def prefix_search(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None = None,
@@ -64,11 +67,12 @@ def prefix_search(
     >>> prefix_search(-half.log())[0][0].labels
     [1]
     """
-    batch = prepare(emissions, lengths, [grammar or Graph(Structure([], [], [], states=1))] * len(emissions))
-    searches = [PrefixSearch(emissions.shape[2], grammar, width, blank) for _ in batch.lengths]
-    frames = zip(emissions.detach(), batch.lengths, strict=True)
-    pieces = [(search, item[:length]) for search, (item, length) in zip(searches, frames, strict=True)]
-    parallel_map(lambda piece: piece[0].feed(piece[1]), pieces)
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
+    items, frames, classes = emissions.shape
+    each = lengths_of(lengths, items, frames)
+    searches = [PrefixSearch(classes, grammar, width, blank) for _ in range(items)]
+    pieces = zip(searches, emissions.detach(), each, strict=True)
+    parallel_map(lambda piece: piece[0].feed(piece[1][: piece[2]]), pieces)
     return [search.result(count) for search in searches]
 
 
@@ -81,13 +85,14 @@ class PrefixSearch:
     """
 
     def __init__(self, classes: int, grammar: Graph | None = None, width: int = 100, blank: int = 0):
-        if width < 1 or not 0 <= blank < classes:
-            raise GraphError(
-                f"the width must be at least 1 and the blank one of {classes} classes, but they are "
-                f"width {width} and blank {blank}"
-            )
+        if grammar is not None:
+            check_graph(grammar, "PrefixSearch: grammar")
+        check_class(blank, classes, "the blank")
+        check_count(width, "width")
         self._classes, self._width, self._blank = classes, width, blank
-        self._grammar, start, self._final = _as_arrays(grammar or _anything(classes, blank))
+        self._grammar, start, self._final = _as_arrays(
+            _anything(classes, blank) if grammar is None else grammar
+        )
         self._least = _least_step(self._grammar)
         self._nodes, self._energies = _room_for(4 * width)
         for part, value in zip(self._nodes, (-1, EPSILON, -1, -1, start), strict=True):
@@ -107,15 +112,9 @@ class PrefixSearch:
         Raises:
             GraphError: a shape or dtype that does not fit; an energy that is NaN or −inf.
         """
-        if (
-            emissions.ndim != 2
-            or not emissions.dtype.is_floating_point
-            or emissions.shape[1] != self._classes
-        ):
-            raise GraphError(
-                f"emissions must be a floating tensor [frames, {self._classes}], "
-                f"not {emissions.dtype} of shape {list(emissions.shape)}"
-            )
+        check_floating(emissions, "emissions", "frames", "classes")
+        if emissions.shape[1] != self._classes:
+            raise GraphError(f"emissions must have {self._classes} classes, not {emissions.shape[1]}")
         frames = as_array(emissions)
         check_energies(frames, "the emission of frame {} and class {}")
         while True:
@@ -132,7 +131,8 @@ class PrefixSearch:
             self._energies = np.concatenate([self._energies, energies])
 
     def result(self, count: int = 1) -> list[Prefix]:
-        """The best ``count`` strings if the frames end here, best first."""
+        """The best ``count`` strings if the frames end here, best first; GraphError where it is below 0."""
+        check_count(count, "count", least=0)
         node, ends_blank, ends_label = (part[: self._count] for part in self._active)
         energy = self._energies[node] - np.logaddexp(ends_blank, ends_label)
         energy += kernels.ends(self._nodes[4][node], self._final, self._grammar)

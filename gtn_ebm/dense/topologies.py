@@ -21,6 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from gtn_ebm.dense.checks import as_labels, check_class, check_count, check_floating, check_label
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.symbols import EPSILON
@@ -33,7 +34,7 @@ def ctc(target: ArrayLike, blank: int = 0, *, keep_repeats_apart: bool = True) -
     reads a class for each frame, and writes each label of the target where it begins to read it.
 
     Args:
-        target: labels, [L] integers ≥ 0.
+        target: labels, [L] integers ≥ 0, none of them the blank.
         blank: the class of no label.
         keep_repeats_apart: whether there must be a blank between two equal labels. Without it the same frames
             can stand for one label or for two, and a sum counts each way to divide them.
@@ -43,7 +44,7 @@ def ctc(target: ArrayLike, blank: int = 0, *, keep_repeats_apart: bool = True) -
         and ends in one of the last two. It is a ``dense.batch.Chain``.
 
     Raises:
-        GraphError: the target is not a row of labels ≥ 0, or the blank is below 0.
+        GraphError: the target is not a row of labels ≥ 0, the blank is below 0, or it is in the target.
 
     Source: Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification" (2006),
     section 4.1.
@@ -53,9 +54,9 @@ def ctc(target: ArrayLike, blank: int = 0, *, keep_repeats_apart: bool = True) -
     >>> ctc([3, 3], keep_repeats_apart=False)
     Graph(5 states, 10 arcs, transducer)
     """
-    labels = _labels(target)
-    if blank < 0:
-        raise GraphError(f"the blank must be a class ≥ 0, not {blank}")
+    labels = as_labels(target)
+    check_label(blank, "the blank")
+    _check_no_blank(labels, blank)
     states = 2 * len(labels) + 1
     read, written = np.full(states, blank), np.full(states, EPSILON)
     read[1::2] = written[1::2] = labels
@@ -162,7 +163,8 @@ def asg(transitions: Tensor) -> Graph:
     >>> asg(torch.zeros(3, 3))
     Graph(4 states, 12 arcs, transducer)
     """
-    if transitions.ndim != 2 or len(transitions) != transitions.shape[-1]:
+    check_floating(transitions, "transitions", "classes", "classes")
+    if len(transitions) != transitions.shape[1]:
         raise GraphError(
             f"transitions need a row and a column for each class, not shape {list(transitions.shape)}"
         )
@@ -193,7 +195,7 @@ def hmm(labels: int, states: int = 3) -> Graph:
         states: of each label, ≥ 1.
 
     Raises:
-        GraphError: fewer than one state.
+        GraphError: fewer than one state, or than no labels.
 
     Source: Rabiner, "A tutorial on hidden Markov models and selected applications in speech recognition"
     (1989), as a transducer.
@@ -201,8 +203,8 @@ def hmm(labels: int, states: int = 3) -> Graph:
     >>> hmm(2, states=3)
     Graph(7 states, 14 arcs, transducer)
     """
-    if states < 1:
-        raise GraphError(f"a label needs a state or more, not {states}")
+    check_count(labels, "labels", least=0)
+    check_count(states, "states")
     each = np.arange(labels * states, dtype=np.int32)
     first, last = each[::states], each[states - 1 :: states]
     within = np.setdiff1d(each, last)
@@ -226,12 +228,14 @@ def optional_silence(target: ArrayLike, silence: int) -> Graph:
     """The transcript of labels [L] that may have silence before, between and after them, once in each place.
 
     It reads labels and silence, and writes the labels alone: a transducer to stand between a token topology
-    and the transcript. State 2k follows k labels, state 2k + 1 the silence after them.
+    and the transcript. State 2k follows k labels, state 2k + 1 the silence after them. GraphError where the
+    target is no row of labels, or the silence no label.
 
     >>> optional_silence([4, 2], silence=0)
     Graph(6 states, 7 arcs, transducer)
     """
-    labels = _labels(target)
+    labels = as_labels(target)
+    check_label(silence, "the silence")
     places = 2 * np.arange(len(labels) + 1, dtype=np.int32)
     here, there = places[:-1], places[1:]
     silences = np.full(len(places), silence, np.int32)
@@ -265,13 +269,21 @@ def uncertain_transcript(
         wrong: of a star in a label's place: something else was said.
         superfluous: of an epsilon in a label's place: nothing was said.
 
+    Raises:
+        GraphError: the target is no row of labels, the star no label, an energy NaN.
+
     Source: Gao and others, "Learning from flawed data: weakly supervised automatic speech recognition"
     (2023), with its self-loop arcs (``missing``) and bypass arcs (``wrong``).
 
     >>> uncertain_transcript([4, 2], star=9, missing=1.0, superfluous=3.0)
     Graph(3 states, 7 arcs, acceptor)
     """
-    labels = _labels(target)
+    labels = as_labels(target)
+    check_label(star, "the star")
+    if any(math.isnan(energy) for energy in (missing, wrong, superfluous)):
+        raise GraphError(
+            f"what errors cost must not be NaN: missing {missing}, wrong {wrong}, superfluous {superfluous}"
+        )
     places = np.arange(len(labels) + 1, dtype=np.int32)
     here, there = places[:-1], places[1:]
     arcs = [
@@ -308,11 +320,10 @@ def stc(target: ArrayLike, classes: int, blank: int = 0, penalty: float = 0.0) -
     >>> stc([1, 2], classes=3, penalty=0.5)
     Graph(3 states, 8 arcs, acceptor)
     """
-    labels = _labels(target)
+    labels = as_labels(target)
     for label in (blank, *labels.tolist()):
         check_class(label, classes, f"the label {label}")
-    if blank in labels:
-        raise GraphError(f"the blank is in the target, {labels.tolist()}; only labels can be")
+    _check_no_blank(labels, blank)
     places = np.arange(len(labels) + 1, dtype=np.int32)
     structure = Structure(
         np.concatenate([places[:-1], places, places]),
@@ -325,20 +336,12 @@ def stc(target: ArrayLike, classes: int, blank: int = 0, penalty: float = 0.0) -
     return Graph(structure, energies)
 
 
+def _check_no_blank(labels: NDArray[np.int32], blank: int) -> None:
+    if blank in labels:
+        raise GraphError(f"the blank is in the target, {labels.tolist()}; only labels can be")
+
+
 def _grid(classes: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Every pair of the class before and the class read, [C²] each."""
     every = np.arange(classes, dtype=np.int32)
     return np.repeat(every, classes), np.tile(every, classes)
-
-
-def _labels(target: ArrayLike) -> NDArray[np.int32]:
-    labels = np.asarray(target)
-    if labels.ndim != 1 or (labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0)):
-        raise GraphError(f"a target must be a row of labels ≥ 0, not {labels!r:.80}")
-    return labels.astype(np.int32)
-
-
-def check_class(label: int, classes: int, what: str) -> None:
-    """Raises GraphError where the label is none of so many classes."""
-    if not 0 <= label < classes:
-        raise GraphError(f"{what} must be a class from 0 to {classes - 1}, not {label}")

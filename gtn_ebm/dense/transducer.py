@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from gtn_ebm.dense.checks import as_integers, as_labels, check_class, check_floating, lengths_of
 from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -22,9 +23,9 @@ from gtn_ebm.symbols import EPSILON
 
 def transducer_loss(
     logits: Tensor,
-    targets: Tensor,
-    logit_lengths: Tensor,
-    target_lengths: Tensor,
+    targets: Tensor | ArrayLike,
+    logit_lengths: Tensor | ArrayLike,
+    target_lengths: Tensor | ArrayLike,
     blank: int = -1,
     clamp: float = -1.0,
     reduction: str = "mean",
@@ -93,7 +94,11 @@ class TransducerLoss(torch.nn.Module):
         self.fused_log_softmax, self.zero_infinity = fused_log_softmax, zero_infinity
 
     def forward(
-        self, logits: Tensor, targets: Tensor, logit_lengths: Tensor, target_lengths: Tensor
+        self,
+        logits: Tensor,
+        targets: Tensor | ArrayLike,
+        logit_lengths: Tensor | ArrayLike,
+        target_lengths: Tensor | ArrayLike,
     ) -> Tensor:
         return transducer_loss(
             logits,
@@ -108,7 +113,7 @@ class TransducerLoss(torch.nn.Module):
         )
 
 
-def transducer_graph(log_probabilities: Tensor, target: Tensor, blank: int = -1) -> Graph:
+def transducer_graph(log_probabilities: Tensor, target: Tensor | ArrayLike, blank: int = -1) -> Graph:
     """The lattice of one target as a graph, whose free energy is its transducer loss.
 
     State t · (U + 1) + u is the cell of frame t and place u, and the last state is the end. An arc reads its
@@ -121,20 +126,26 @@ def transducer_graph(log_probabilities: Tensor, target: Tensor, blank: int = -1)
         target: [U], integers 0 … C − 1.
         blank: its class; −1 is the last.
 
+    Raises:
+        GraphError: a shape that does not fit; a label or a blank that is no class.
+
     >>> graph = transducer_graph(torch.full((2, 2, 3), 1 / 3).log(), torch.tensor([0]))
     >>> graph, free_energy(graph)
     (Graph(5 states, 5 arcs, transducer), tensor(2.6027))
     """
+    check_floating(log_probabilities, "log_probabilities", "frames", "target + 1", "classes")
     frames, places, classes = log_probabilities.shape
-    labels = target.numpy(force=True).astype(np.int32)
-    if labels.shape != (places - 1,):
-        raise GraphError(f"{places} places need a target of {places - 1} labels, not {list(labels.shape)}")
+    blank, labels = _class_of(blank, classes), as_labels(target)
+    if len(labels) != places - 1:
+        raise GraphError(f"{places} places need a target of {places - 1} labels, not {len(labels)}")
+    for label in labels.tolist():
+        check_class(label, classes, "a label of the target")
     cells = np.arange(frames * places, dtype=np.int32).reshape(frames, places)
     end = np.full(len(cells[-1:]), cells.size, np.int32)
     blanks = np.concatenate([cells[:-1].ravel(), cells[-1:, -1]])
     source = np.concatenate([blanks, cells[:, :-1].ravel()])
     destination = np.concatenate([cells[1:].ravel(), end, cells[:, 1:].ravel()])
-    read = np.concatenate([np.full(len(blanks), blank % classes, np.int32), np.tile(labels, frames)])
+    read = np.concatenate([np.full(len(blanks), blank, np.int32), np.tile(labels, frames)])
     written = np.concatenate([np.full(len(blanks), EPSILON, np.int32), np.tile(labels, frames)])
     chosen = torch.from_numpy(source.astype(np.int64) * classes + read).to(log_probabilities.device)
     return Graph(
@@ -158,21 +169,20 @@ class _Item(NamedTuple):
 
 
 def _check(
-    logits: Tensor, targets: Tensor, logit_lengths: Tensor, target_lengths: Tensor, blank: int
+    logits: Tensor,
+    targets: Tensor | ArrayLike,
+    logit_lengths: Tensor | ArrayLike,
+    target_lengths: Tensor | ArrayLike,
+    blank: int,
 ) -> list[_Item]:
-    if logits.ndim != 4 or not logits.dtype.is_floating_point:
-        raise GraphError(
-            "logits must be a floating tensor [batch, frames, longest target + 1, classes], "
-            f"not {logits.dtype} of shape {list(logits.shape)}"
-        )
+    check_floating(logits, "logits", "batch", "frames", "longest target + 1", "classes")
     items, frames, places, classes = logits.shape
     if places < 1:
         raise GraphError("logits need one place more than the longest target has labels, but have none")
-    if not -classes <= blank < classes:
-        raise GraphError(f"the blank is class {blank}, but there are {classes} classes")
-    labels = _integers(targets, "targets", (items, places - 1))
-    frames_of = _lengths(logit_lengths, "logit_lengths", items, frames)
-    labels_of = _lengths(target_lengths, "target_lengths", items, places - 1)
+    blank = _class_of(blank, classes)
+    labels = as_integers(targets, "targets", items, places - 1)
+    frames_of = lengths_of(logit_lengths, items, frames, "logit_lengths")
+    labels_of = lengths_of(target_lengths, items, places - 1, "target_lengths")
     batch = []
     for number in range(items):
         target = labels[number, : labels_of[number]]
@@ -180,24 +190,15 @@ def _check(
             raise GraphError(
                 f"item {number} has a label outside the classes 0 to {classes - 1} in its target"
             )
-        batch.append(_Item(number, frames_of[number], target.astype(np.uint32), blank % classes))
+        batch.append(_Item(number, frames_of[number], target.astype(np.uint32), blank))
     return batch
 
 
-def _lengths(values: Tensor, what: str, items: int, most: int) -> list[int]:
-    lengths = _integers(values, what, (items,))
-    for item in np.flatnonzero((lengths < 0) | (lengths > most)):
-        raise GraphError(f"{what} of item {item} is {lengths[item]}; it must be within 0 and {most}")
-    return [int(length) for length in lengths]
-
-
-def _integers(values: Tensor, what: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = values.numpy(force=True)
-    if array.shape != shape or array.dtype.kind not in "iu":
-        raise GraphError(
-            f"{what} must be integers of shape {list(shape)}, not {values.dtype} of shape {list(array.shape)}"
-        )
-    return array
+def _class_of(blank: int, classes: int) -> int:
+    """The blank, which may be counted from behind."""
+    if not -classes <= blank < classes:
+        raise GraphError(f"the blank is class {blank}, but there are {classes} classes")
+    return blank % classes
 
 
 class _Arcs(NamedTuple):
@@ -274,5 +275,7 @@ def _gradient_by_graphs(ctx: Any, logits: Tensor, grad: Tensor) -> Tensor:
         frames, places = item.lattice()
         target = torch.from_numpy(item.target.astype(np.int64))
         graphs.append(transducer_graph(log_probabilities[item.number, :frames, :places], target, item.blank))
+    if not graphs:
+        return 0.0 * logits
     (of_sum,) = torch.autograd.grad(free_energy(graphs).sum(), logits, create_graph=True)
     return of_sum.clamp(-ctx.clamp, ctx.clamp) * grad[:, None, None, None]

@@ -16,12 +16,11 @@ from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.inference.best_paths import best_paths
 from gtn_ebm.inference.free_energy import free_energy
-from gtn_ebm.inference.sampling import random_paths
+from gtn_ebm.inference.sampling import at_unit_beta, random_paths
 from gtn_ebm.kernels import answers as kernels
 from gtn_ebm.ops.composition import compose
 from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.ops.labels import project
-from gtn_ebm.ops.scaling import scale
 
 MOST_PREFIXES = 1_000_000
 SWEEPS = 20
@@ -37,11 +36,12 @@ def selector(labels: Sequence[int], graph: Graph) -> Graph:
     """The path selector of one answer, to compose ``graph`` with.
 
     Raises:
-        GraphError: a label below 0.
+        GraphError: something that is no label, or one below 0.
     """
-    if min(labels, default=0) < 0:
-        raise GraphError(f"an answer is made of labels ≥ 0, not {min(labels)}")
-    return Graph.linear(list(labels)).to(graph.energies.device, graph.dtype)
+    answer = Graph.linear(list(labels))
+    if answer.input_labels.min(initial=0) < 0:
+        raise GraphError(f"an answer is made of labels ≥ 0, not {answer.input_labels.min()}")
+    return answer.to(graph.energies.device, graph.dtype)
 
 
 class Answer(NamedTuple):
@@ -84,7 +84,7 @@ def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float 
     """
     check_beta(beta)
     if not len(answers):
-        return graph.energies.new_zeros(0)
+        return graph.energies[:0]
     written = bare(project(graph, "output"))
     selectors = [selector(labels, graph) for labels in answers]
     return free_energy(compose(written, selectors), beta)
@@ -136,7 +136,7 @@ def best_answers(
     if math.isinf(beta):
         best = best_paths(written, count, unique=True)
         return [Answer(path.output_labels, path.energy) for path in best]
-    strings = _best_strings(scale(written.detach().to("cpu", torch.float64), beta), count, max_prefixes)
+    strings = _best_strings(at_unit_beta(written, beta), count, max_prefixes)
     energies = answer_energies(written, strings, beta).unbind()
     answers = [Answer(*pair) for pair in zip(strings, energies, strict=True)]
     return sorted(answers, key=lambda answer: answer.energy.item())

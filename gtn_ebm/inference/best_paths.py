@@ -12,7 +12,7 @@ from gtn_ebm.ops.pruning import live
 
 
 @takes_graphs
-def best_paths(graph: Graph, count: int, unique: bool = False) -> list[Path]:
+def best_paths(graph: Graph, count: int, *, unique: bool = False) -> list[Path]:
     """The ``count`` paths of least energy, exactly, best first; fewer where the graph has no more.
 
     Args:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference.expectation import check_finite
 from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, paths_along
-from gtn_ebm.inference.sampling import _numpy_generator, _tempered
+from gtn_ebm.inference.sampling import at_unit_beta, numpy_generator
 from gtn_ebm.kernels import chains as kernels
 
 
@@ -32,11 +33,11 @@ class PathChains:
         graph: an acyclic graph; its energies may be other ones at each call of ``move``.
         paths: where the chains begin, one each: any paths of the graph, such as ``[best_path(graph)]`` or
             those that ``random_paths`` draws. (A path without arcs begins anew in a state at random.)
+        beta: inverse temperature, finite and > 0.
+        generator: where the randomness comes from; torch's own where omitted.
         window: the fewest ranks to draw anew, ≥ 1. As many as the graph has states make each move an
             independent exact sample.
-        beta: inverse temperature, finite and > 0.
-        extra: an energy that is added to that of the graph's arcs.
-        generator: where the randomness comes from; torch's own where omitted.
+        extra: an energy that is added to that of the graph's arcs; +inf forbids a path.
 
     Raises:
         CycleError: the graph has a cycle; the message names a state on it.
@@ -53,24 +54,26 @@ class PathChains:
     [[7]]
     """
 
+    @takes_graphs
     def __init__(
         self,
         graph: Graph,
         paths: Sequence[Path],
-        window: int = 16,
         beta: float = 1.0,
-        extra: Callable[[Path], float] | None = None,
         generator: torch.Generator | None = None,
+        *,
+        window: int = 16,
+        extra: Callable[[Path], float] | None = None,
     ):
         check_finite(beta)
-        if window < 1:
-            raise GraphError(f"a window must hold one state or more, not {window}")
+        if not isinstance(window, int) or window < 1:
+            raise GraphError(f"a window must hold one state or more, not {window!r:.60}")
         if not len(paths):
             raise GraphError("there is no path for a chain to begin with")
         order = graph.structure.topological_order
         self.window, self.beta = window, beta
         self._structure, self._extra = graph.structure, extra
-        self._random = _numpy_generator(generator)
+        self._random = numpy_generator(generator)
         self._order = order
         self._rank = np.empty(graph.states, np.int64)
         self._rank[order] = np.arange(graph.states)
@@ -78,18 +81,21 @@ class PathChains:
         self._place[graph.structure.out_index.arcs] = np.arange(graph.arcs)
         self._chains = [self._as_chain(graph, path) for path in paths]
 
+    @takes_graphs
     def move(self, graph: Graph, count: int) -> list[Path]:
         """Makes ``count`` moves of each chain by the energies of ``graph``, which has the structure that the
         chains were made for, and returns the paths where they are then, their energies differentiable.
 
         Raises:
-            GraphError: another structure, or an energy that is NaN or −inf.
+            GraphError: another structure, count < 0, or an energy (``extra``, too) that is NaN or −inf.
         """
+        if count < 0:
+            raise GraphError(f"cannot make {count} moves")
         if not _is_same(graph.structure, self._structure):
             raise GraphError("the chains are of paths of another structure; make new ones for this graph")
         for part in (graph.energies, graph.initial, graph.final):
             usable(part)
-        in_order = InOrder.of(_tempered(graph, self.beta)).in_float64()
+        in_order = InOrder.of(at_unit_beta(graph, self.beta)).in_float64()
         arrays = (*in_order, self._rank)
         if self._extra is None:
             self._chains = [self._moved(arrays, chain, count) for chain in self._chains]
@@ -106,6 +112,10 @@ class PathChains:
         assert self._extra is not None
         proposed = self._moved(arrays, chain, 1)
         before, after = (float(self._extra(p)) for p in self._paths(graph.detach(), [chain, proposed]))
+        if not (before > -np.inf and after > -np.inf):
+            raise GraphError(f"the extra energies {before} and {after} of two paths must not be NaN or −inf")
+        if np.isinf(before):  # any way out of what is forbidden is taken
+            return proposed
         return proposed if self._random.random() < np.exp(min(0.0, self.beta * (before - after))) else chain
 
     def _paths(self, graph: Graph, chains: Sequence[Chain]) -> list[Path]:
@@ -119,6 +129,8 @@ class PathChains:
 
     def _as_chain(self, graph: Graph, path: Path) -> Chain:
         """The path as kernels take it."""
+        if not isinstance(path, Path):
+            raise GraphError(f"a chain begins with a Path, not {path!r:.60}; a graph may have none")
         arcs = path.arcs
         if not len(arcs):
             return self._empty_path(graph), np.empty(0, np.int64)

@@ -212,7 +212,7 @@ def free_energy_slope(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Ten
     >>> free_energy_slope(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2)), beta=2.0)  # log 2 / 4
     tensor(0.1733)
     """
-    return entropy(graphs, beta) / beta**2
+    return entropy(graphs, beta) / beta / beta
 
 
 @takes_graphs
@@ -225,4 +225,4 @@ def heat_capacity(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     >>> heat_capacity(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.0, 2.0])), beta=0.5)
     tensor(0.1966)
     """
-    return beta**2 * energy_variance(graphs, beta)
+    return energy_variance(graphs, beta) * beta * beta

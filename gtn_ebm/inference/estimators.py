@@ -37,7 +37,7 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
         A second derivative of it estimates nothing.
 
     Raises:
-        GraphError: fewer than two samples, numbers that differ, or β out of range.
+        GraphError: fewer than two samples, numbers that differ, a cost that is not finite, or β out of range.
 
     Source: Kool, van Hoof and Welling, "Buy 4 REINFORCE samples, get a baseline for free!" (2019).
 
@@ -53,12 +53,16 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
     check_finite(beta)
     if not isinstance(energies, Tensor):
         energies = torch.stack(list(energies)) if len(energies) else torch.zeros(0)
+    if not isinstance(costs, Tensor):
+        raise GraphError(f"costs must be a tensor [{len(energies)}], not {costs!r:.60}")
     if energies.ndim != 1 or costs.shape != energies.shape:
         raise GraphError(f"costs of shape {list(costs.shape)} do not fit {list(energies.shape)} energies")
     if len(energies) < 2:
         raise GraphError(f"leaving one of {len(energies)} samples out leaves none; draw two or more")
-    costs = costs.to(energies.device)
+    costs = costs.to(energies.device) if costs.is_floating_point() else costs.to(energies)
     fixed = costs.detach().double()
+    if not fixed.isfinite().all():
+        raise GraphError("costs of samples must be finite numbers")
     weighted = (fixed - fixed.mean()) * energies.double()
     score = -beta / (len(energies) - 1) * weighted.sum()
     return costs.mean() + (score - score.detach()).to(costs)

@@ -47,13 +47,11 @@ class _Sums:
         self.alpha = np.empty((structure.states, 2))
         self.total, self.total_digit = lattice.forward(*self.shape, *self.weights, *self.ends, self.alpha)
 
-    @takes_graphs
     def free_energy(self) -> float:
         if self.total == 0.0:
             return math.inf
         return -(math.log(self.total) + self.total_digit * lattice.DIGIT * math.log(2.0)) / self.beta
 
-    @takes_graphs
     def posteriors(self, dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Of arcs, initial and final states."""
         arcs, states = self.structure.arcs, self.structure.states

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import shortest_distance
@@ -16,6 +15,7 @@ from gtn_ebm.graph import Graph
 from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, paths_along
 from gtn_ebm.kernels import paths as kernels
 from gtn_ebm.ops.pruning import live
+from gtn_ebm.ops.scaling import scale
 
 
 @takes_graphs
@@ -59,7 +59,7 @@ def random_paths(
     if count < 0:
         raise GraphError(f"cannot draw {count} paths")
     most = max(1_000_000, 10 * graph.arcs) if max_arcs is None else max_arcs
-    traces = _traces(_tempered(graph, beta), count, most, _numpy_generator(generator))
+    traces = _traces(at_unit_beta(graph, beta), count, most, numpy_generator(generator))
     return paths_along(graph, traces)
 
 
@@ -77,17 +77,10 @@ def _traces(graph: Graph, count: int, most: int, random: np.random.Generator) ->
     return Traces(first, as_given(graph.structure, arcs), begins, last)
 
 
-def _tempered(graph: Graph, beta: float) -> Graph:
-    """The graph whose paths at β = 1 are as likely as those of the given one at this β."""
-
-    def scaled(energies: Tensor) -> Tensor:
-        energies = energies.detach().to("cpu", torch.float64)
-        if beta == 0.0:
-            return torch.where(energies.isfinite(), 0.0, energies)
-        return energies * beta
-
-    graph = live(graph)
-    return Graph(graph.structure, scaled(graph.energies), scaled(graph.initial), scaled(graph.final))
+def at_unit_beta(graph: Graph, beta: float) -> Graph:
+    """The graph, in float64 and without gradients, whose paths at β = 1 are as likely as those of the given
+    one at this β."""
+    return scale(live(graph).detach().to("cpu", torch.float64), beta)
 
 
 def _starts(energies: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -98,6 +91,7 @@ def _starts(energies: NDArray[np.float64], count: int, random: np.random.Generat
     return np.searchsorted(cumulative, random.random(count) * cumulative[-1], side="right")
 
 
-def _numpy_generator(generator: torch.Generator | None) -> np.random.Generator:
+def numpy_generator(generator: torch.Generator | None) -> np.random.Generator:
+    """A generator for kernels, seeded by torch's."""
     device = None if generator is None else generator.device
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))

@@ -206,7 +206,8 @@ def begin(initial, silent, to_go, beam, most, slack, tokens, scratch, lattice, r
         report: (active [1], best [1], pruned [1, 3]), filled in as for ``search``.
     """
     states, energies, place, fate, numbers = scratch
-    size, best = 0, np.inf
+    # Literals would have the functions called here compiled once more, for them.
+    start, size, best = np.int64(0), np.int64(0), np.inf
     for state in range(len(initial)):
         if initial[state] < np.inf:
             size, _ = _enter(state, initial[state], states, energies, place, size)
@@ -217,7 +218,7 @@ def begin(initial, silent, to_go, beam, most, slack, tokens, scratch, lattice, r
     report[0][0] = _prune(size, best, beam, most, silent, to_go, states, energies, place, fate, pruned)
     report[1][0] = best
     _settle(size, 0, states, energies, numbers, fate)
-    arcs = _link_silently(0, size, states, silent, slack, numbers, energies, place, fate, lattice, 0)
+    arcs = _link_silently(start, size, states, silent, slack, numbers, energies, place, fate, lattice, start)
     kept = states[:size][fate[:size] != DROPPED]
     return _go_on(size, tokens, states, energies, numbers, place, fate), kept, arcs
 

@@ -13,18 +13,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference import Path, PathChains, free_energy, random_paths
+from gtn_ebm.losses.graphs import check_lengths
 from gtn_ebm.ops import compose
 
 
+@takes_graphs
 def sampled_nll(
     everything: Sequence[Graph],
     desired: Sequence[Graph],
-    count: int = 1,
     beta: float = 1.0,
     generator: torch.Generator | None = None,
+    *,
+    count: int = 1,
 ) -> Tensor:
     """F_β(Y) − 1/N Σ E(path_k), [B], with N exact samples of each graph: an unbiased estimate of the gradient
     of F_β(Y) − F_β(all), whose variance falls with 1/N.
@@ -32,9 +36,9 @@ def sampled_nll(
     Args:
         everything: B graphs of all answers, which their paths write.
         desired: B acceptors of the desired answers.
-        count: N ≥ 1, the samples of each.
         beta: inverse temperature, finite and > 0.
         generator: where the randomness comes from; torch's own where omitted.
+        count: N ≥ 1, the samples of each.
 
     Returns:
         [B]; +inf, with a gradient of 0, where the desired answer is not in the graph.
@@ -55,14 +59,16 @@ def sampled_nll(
     return _desired_less_mean(everything, desired, drawn, beta)
 
 
+@takes_graphs
 def contrastive_divergence(
     everything: Sequence[Graph],
     desired: Sequence[Graph],
+    beta: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
     steps: int = 1,
     count: int = 1,
     window: int = 16,
-    beta: float = 1.0,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     """CD-k on graphs: the drawn paths are ``steps`` moves away from paths of the desired answer.
 
@@ -72,7 +78,7 @@ def contrastive_divergence(
     beginnings; as k grows it becomes that of ``sampled_nll``.
 
     Args:
-        everything, desired, count, beta, generator: as of ``sampled_nll``; everything acyclic.
+        everything, desired, beta, generator, count: as of ``sampled_nll``; everything acyclic.
         steps: k ≥ 1, the moves of each chain.
         window: as of ``PathChains``.
 
@@ -87,17 +93,18 @@ def contrastive_divergence(
     """
     _check_count(count, "chains")
     _check_count(steps, "moves")
-    _check_lengths(everything, desired)
+    check_lengths(everything, desired)
     drawn = []
     for graph, composed in zip(everything, compose(everything, desired), strict=True):
         begin = [_of_first(path, composed) for path in random_paths(composed, count, beta, generator)]
-        chains = PathChains(graph, begin, window, beta, generator=generator) if begin else None
+        chains = PathChains(graph, begin, beta, generator, window=window) if begin else None
         drawn.append(chains.move(graph, steps) if chains else [])
     return _desired_less_mean(everything, desired, drawn, beta)
 
 
+@takes_graphs
 def persistent_contrastive_divergence(
-    everything: Sequence[Graph], desired: Sequence[Graph], chains: Sequence[PathChains], steps: int = 1
+    everything: Sequence[Graph], desired: Sequence[Graph], chains: Sequence[PathChains], *, steps: int = 1
 ) -> Tensor:
     """Persistent CD: the drawn paths are those of chains that go on from one call to the next.
 
@@ -123,11 +130,15 @@ def persistent_contrastive_divergence(
     _check_count(steps, "moves")
     if len(chains) != len(everything):
         raise GraphError(f"there are {len(everything)} graphs, but chains for {len(chains)}")
-    betas = {of_graph.beta for of_graph in chains}
-    if len(betas) > 1:
-        raise GraphError(f"the chains are of different β: {sorted(betas)}")
+    if not all(isinstance(of_graph, PathChains) for of_graph in chains):
+        raise GraphError("for each graph there must be the PathChains of its paths")
+    if not chains:
+        return torch.zeros(0)
+    beta, *others = {of_graph.beta for of_graph in chains}
+    if others:
+        raise GraphError(f"the chains are of different β: {sorted([beta, *others])}")
     drawn = [of_graph.move(graph, steps) for of_graph, graph in zip(chains, everything, strict=True)]
-    return _desired_less_mean(everything, desired, drawn, *betas)
+    return _desired_less_mean(everything, desired, drawn, beta)
 
 
 def _of_first(path: Path, composed: Graph) -> Path:
@@ -140,9 +151,9 @@ def _desired_less_mean(
     everything: Sequence[Graph],
     desired: Sequence[Graph],
     drawn: Sequence[Sequence[Path]],
-    beta: float = 1.0,
+    beta: float,
 ) -> Tensor:
-    _check_lengths(everything, desired)
+    check_lengths(everything, desired)
     good = free_energy(compose(everything, desired), beta)
     # Where there is no desired answer nothing is to be pushed up either.
     means = [
@@ -154,13 +165,6 @@ def _desired_less_mean(
     return good - torch.stack(means) if means else good
 
 
-def _check_lengths(everything: Sequence[Graph], desired: Sequence[Graph]) -> None:
-    if len(everything) != len(desired):
-        raise GraphError(
-            f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"
-        )
-
-
 def _check_count(count: int, what: str) -> None:
-    if count < 1:
-        raise GraphError(f"the number of {what} must be 1 or more, not {count}")
+    if not isinstance(count, int) or count < 1:
+        raise GraphError(f"the number of {what} must be 1 or more, not {count!r:.60}")

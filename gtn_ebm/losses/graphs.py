@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.inference import best_paths, expected_cost, free_energy, minimum_energy
+from gtn_ebm.inference import answer_energies, best_answers, expected_cost, free_energy
 from gtn_ebm.inference.offending import incorrect_paths
 from gtn_ebm.losses.registry import EnergyLoss, by_name
-from gtn_ebm.ops import compose, cost_augmented, difference, project
+from gtn_ebm.ops import compose, cost_augmented, difference
 from gtn_ebm.ops.difference import deterministic_reader, written_labels
 
 Cost = Callable[[Graph, list[int]], Graph]
@@ -78,16 +80,20 @@ class GraphLoss(nn.Module):
         self.of_energies = EnergyLoss(name, **options)
         self.cost, self.count, self.margin = cost, count, 1.0
         _check_cost(loss.name, loss.needs, cost)
-        if count is not None and count < 1:
-            raise GraphError(f"count must be 1 or more, or None for all answers, not {count}")
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise GraphError(f"count must be 1 or more, or None for all answers, not {count!r:.60}")
         if cost is not None and "margin" in loss.options:
             # The energies will have it already.
-            self.margin = float(options.get("margin", 1.0))
+            margin = options.get("margin", 1.0)
+            if not isinstance(margin, Real):
+                raise GraphError(f"beside a cost the margin is one number, not {margin!r:.60}")
+            self.margin = float(margin)
             self.of_energies.options["margin"] = 0.0
 
     def forward(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Tensor:
         return self.of_energies(**self.energies(everything, desired))
 
+    @takes_graphs
     def energies(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         """The energies that the loss needs, by name, [B] or [B, K].
 
@@ -117,8 +123,8 @@ class GraphLoss(nn.Module):
     def _answers(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         best = [self._best(graph) for graph in everything]
         costs = [
-            minimum_energy(compose(answers, cost)) if answers else energies
-            for (answers, energies), cost in zip(best, self._costs_of(everything, desired), strict=True)
+            answer_energies(cost, answers, math.inf)
+            for (answers, _), cost in zip(best, self._costs_of(everything, desired), strict=True)
         ]
         return {
             "answers": _padded([energies for _, energies in best], math.inf),
@@ -134,7 +140,7 @@ class GraphLoss(nn.Module):
         if self.cost is None:
             return everything
         costs = self._costs_of(everything, desired)
-        return [cost_augmented(*pair, self.margin) for pair in zip(everything, costs, strict=True)]
+        return [cost_augmented(*pair, margin=self.margin) for pair in zip(everything, costs, strict=True)]
 
     def _incorrect(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
         """``_competing`` without the desired answers."""
@@ -142,7 +148,7 @@ class GraphLoss(nn.Module):
             return incorrect_paths(everything, desired)
         costs = zip(self._costs_of(everything, desired), desired, strict=True)
         wrong = [difference(*pair) for pair in costs]
-        return [cost_augmented(*pair, self.margin) for pair in zip(everything, wrong, strict=True)]
+        return [cost_augmented(*pair, margin=self.margin) for pair in zip(everything, wrong, strict=True)]
 
     def _costs_of(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
         assert self.cost is not None
@@ -151,21 +157,16 @@ class GraphLoss(nn.Module):
             for graph, answer in zip(everything, desired, strict=True)
         ]
 
-    def _best(self, graph: Graph) -> tuple[list[Graph], Tensor]:
+    def _best(self, graph: Graph) -> tuple[list[list[int]], Tensor]:
         """The answers of the best paths, and their energies [K]."""
         most = MOST_ANSWERS + 1 if self.count is None else self.count
-        paths = best_paths(project(graph, "output"), most, unique=True)
-        if self.count is None and len(paths) > MOST_ANSWERS:
+        best = best_answers(graph, most, math.inf)
+        if self.count is None and len(best) > MOST_ANSWERS:
             raise GraphError(f"the graph has more than {MOST_ANSWERS} answers; say how many by count")
-        answers = [
-            Graph.linear(path.output_labels, energies=graph.energies.new_zeros(len(path.output_labels)))
-            for path in paths
-        ]
-        if not paths:
-            return [], graph.energies[:0]
-        if math.isinf(self.beta):
-            return answers, torch.stack([path.energy for path in paths])
-        return answers, free_energy(compose(graph, answers), self.beta)
+        answers = [answer.labels for answer in best]
+        if math.isinf(self.beta) and best:
+            return answers, torch.stack([answer.energy for answer in best])
+        return answers, answer_energies(graph, answers, self.beta)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}"
@@ -174,20 +175,23 @@ class GraphLoss(nn.Module):
 def _check_cost(name: str, needs: Sequence[str], cost: Cost | None) -> None:
     if cost is None and {"costs", "expected_cost"} & set(needs):
         raise GraphError(f"the loss {name!r} needs a cost of answers, such as cost=ops.edit_distance")
+    if cost is not None and not callable(cost):
+        raise GraphError(f"a cost is a function such as ops.edit_distance, not {cost!r:.60}")
     if cost is not None and list(needs) == ["desired"]:
         raise GraphError(f"the loss {name!r} is of the desired answer alone; no cost has a part in it")
 
 
-def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
-    """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
-    if isinstance(everything, Graph) or isinstance(desired, Graph):
-        raise GraphError(
-            "give lists of graphs of all answers and of desired answers, one of each for an item"
-        )
+def check_lengths(everything: Sequence[Graph], desired: Sequence[Graph]) -> None:
+    """Raises GraphError unless there is a graph of all answers for each of desired ones."""
     if len(everything) != len(desired):
         raise GraphError(
             f"there are {len(everything)} graphs of all answers, but {len(desired)} of desired answers"
         )
+
+
+def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
+    """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
+    check_lengths(everything, desired)
     transducer = next((k for k, answers in enumerate(desired) if not answers.is_acceptor), None)
     if transducer is not None:
         raise GraphError(

@@ -6,8 +6,10 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ParamSpec
 
 import torch
@@ -51,6 +53,16 @@ class Loss:
     needs: tuple[str, ...]
     options: Mapping[str, Any]
     beta: float
+
+    def says(self, title: str) -> str:
+        """What the documentation has behind "Margin", "Collapse", "Pushed up" or "Source", up to a line that
+        begins at the margin; nothing where it has no such entry.
+
+        >>> by_name("lvq2").says("Margin")
+        '0.'
+        """
+        found = re.search(rf"(?m)^{title}: (.*(?:\n +.*)*)", inspect.getdoc(self.function) or "")
+        return " ".join(found[1].split()) if found else ""
 
 
 LOSSES: dict[str, Loss] = {}
@@ -98,10 +110,11 @@ def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tens
         def checked(*args: P.args, **kwargs: P.kwargs) -> Tensor:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            _check_options(name, {key: given.arguments[key] for key in options})
+            _check_options(name, options, {key: given.arguments[key] for key in options})
             energies = {key: given.arguments[key] for key in needs}
             for key, values in energies.items():
                 _check_energies(name, key, values)
+            _check_shapes(name, energies)
             given.arguments.update(
                 _at_limit({key: _of_some(key, values) for key, values in energies.items()})
             )
@@ -129,6 +142,14 @@ def _check_energies(loss: str, name: str, energies: Any) -> None:
         )
 
 
+def _check_shapes(loss: str, energies: Mapping[str, Tensor]) -> None:
+    shapes = {name: list(values.shape) for name, values in energies.items()}
+    try:
+        torch.broadcast_shapes(*(s if name in OF_SEVERAL else [*s, 1] for name, s in shapes.items()))
+    except RuntimeError:
+        raise GraphError(f"the energies of {loss} do not fit each other, with the shapes {shapes}") from None
+
+
 def _place(name: str, wrong: Tensor) -> str:
     """The first place that is marked, as one would index it."""
     place = wrong.nonzero()[0].tolist()
@@ -142,21 +163,23 @@ def _of_some(name: str, energies: Tensor) -> Tensor:
     return torch.cat([energies, energies.new_full((*energies.shape[:-1], 1), torch.inf)], -1)
 
 
-def _check_options(loss: str, options: Mapping[str, Any]) -> None:
+def _check_options(loss: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name == "beta":
             check_beta(value)
             if math.isinf(value):
                 raise GraphError(f"{loss} needs a finite β")
-        elif isinstance(value, Tensor | int | float) and not torch.as_tensor(value >= 0).all():
-            raise GraphError(f"{name} of {loss} must be 0 or more, not {value}")
+        elif isinstance(defaults[name], Real) and not (
+            isinstance(value, Tensor | Real) and torch.as_tensor(value).ge(0).all()
+        ):
+            raise GraphError(f"{name} of {loss} must be 0 or more, not {value!r:.60}")
 
 
 def _check_result(loss: str, result: Tensor, energies: Mapping[str, Tensor]) -> None:
-    """A loss is a number wherever the desired answer can be given."""
-    if "desired" not in energies:
-        return
-    wrong = ~torch.isfinite(result) & torch.isfinite(energies["desired"])
+    """A loss is never NaN, and finite wherever the desired answer can be given."""
+    wrong = torch.isnan(result)
+    if "desired" in energies:
+        wrong = wrong | ~torch.isfinite(result) & torch.isfinite(energies["desired"])
     if wrong.any():
         raise GraphError(
             f"{_place(loss, wrong)} is {float(result[wrong][0])}: the energies are too far apart for it, or "
@@ -204,7 +227,7 @@ class EnergyLoss(nn.Module):
                 known = ", ".join(self.loss.options) or "none"
                 raise GraphError(f"the loss {self.loss.name!r} has no option {option!r}; it has {known}")
         self.options = {**self.loss.options, **options}
-        _check_options(self.loss.name, self.options)
+        _check_options(self.loss.name, self.loss.options, self.options)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gtn_ebm.errors import GraphError
 from gtn_ebm.losses.registry import loss
 
 
@@ -18,7 +19,7 @@ def expected_risk(answers: Tensor, costs: Tensor, beta: float = 1.0) -> Tensor:
 
     Args:
         answers: E(ŷ), [..., K]; +inf for none. Where all are, the loss is +inf.
-        costs: c(ŷ), [..., K].
+        costs: c(ŷ), [..., K]; finite, but for answers that are none.
         beta: β, finite.
 
     Margin: positive, without end, in the order of the costs.
@@ -31,6 +32,8 @@ def expected_risk(answers: Tensor, costs: Tensor, beta: float = 1.0) -> Tensor:
     tensor(1.5000)
     """
     absent = torch.isposinf(answers)
+    if (torch.isposinf(costs) & ~absent).any():
+        raise GraphError("an answer of finite energy costs +inf; the cost must know every answer")
     none = absent.all(-1)
     usable = torch.where(none[..., None], 0.0, answers)
     probabilities = torch.softmax(-beta * usable, -1)

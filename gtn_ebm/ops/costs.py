@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,11 @@ from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import Direction, shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
-from gtn_ebm.kernels import edits as kernels
+from gtn_ebm.kernels import edit_distance as kernels
 from gtn_ebm.ops.composition import compose
 from gtn_ebm.ops.difference import alphabet, deterministic_reader
 from gtn_ebm.ops.scaling import scale
+from gtn_ebm.ops.tables import grown, hash_table
 
 Costs = NDArray[np.float64]
 
@@ -100,7 +102,7 @@ def edit_distance(
 
 
 @takes_graphs
-def cost_augmented(graph: Graph, cost: Graph, margin: float = 1.0) -> Graph:
+def cost_augmented(graph: Graph, cost: Graph, *, margin: float = 1.0) -> Graph:
     """The graph whose paths have the energy E − margin · cost of what they write: the margin as a transducer.
 
     Its best path is the answer that violates the margin most, min over ŷ of E(ŷ) − m(y, ŷ) (Taskar, Guestrin,
@@ -110,10 +112,14 @@ def cost_augmented(graph: Graph, cost: Graph, margin: float = 1.0) -> Graph:
     Args:
         graph: any graph; it keeps the paths whose output ``cost`` accepts.
         cost: an acceptor with one path for each string, such as ``edit_distance`` gives.
-        margin: what the cost is multiplied by.
+        margin: ≥ 0; what the cost is multiplied by.
 
-    Raises as ``compose``.
+    Raises:
+        GraphError: a margin that is negative or not finite; as ``compose``.
     """
+    given: object = margin
+    if not isinstance(given, Real) or not float(given) >= 0.0:
+        raise GraphError(f"a margin must be 0 or more, not {margin!r:.60}")
     return compose(graph, scale(cost, -margin))
 
 
@@ -154,8 +160,8 @@ def _distances(
     desired: Graph, labels: Iterable[int], edits: _Edits, skips: bool, at_most: int | None, max_states: int
 ) -> Graph:
     """The acceptor whose states are rows; in those, one more state is at the bound from the start on."""
-    if at_most is not None and not (at_most >= 1 and float(at_most).is_integer()):
-        raise GraphError(f"at_most must be an integer of 1 or more, not {at_most}")
+    if at_most is not None and not (isinstance(at_most, int | np.integer) and at_most >= 1):
+        raise GraphError(f"at_most must be an integer of 1 or more, not {at_most!r:.60}")
     letters = alphabet(labels)
     known = np.intersect1d(edits.labels, letters)
     columns = np.append(known, OTHER)
@@ -193,8 +199,7 @@ def _rows(
     progress = np.array([1, 0])
     while True:
         rows, *moves = found
-        table = np.full(1 << int(2 * len(rows) - 1).bit_length(), kernels.EMPTY, np.int32)
-        kernels.fill_table(rows, progress[0], table)
+        table = hash_table(kernels.fill_table, rows, progress[0])
         status = kernels.expand(*operands, rows, table, *moves, progress)
         if progress[0] > max_states:
             raise GraphError(
@@ -203,6 +208,6 @@ def _rows(
             )
         if status == kernels.DONE:
             break
-        found = tuple(np.concatenate([array, np.empty_like(array)]) for array in found)
+        found = tuple(grown(array, 2 * len(array)) for array in found)
     rows, following, least = (array[: progress[0]] for array in found)
     return np.where(rows < kernels.NONE, rows, np.inf), following, least

@@ -152,7 +152,8 @@ def deterministic_reader(graph: Graph, max_states: int | None = None) -> Graph:
     )
     unweighted = Graph(whole.structure, torch.zeros(whole.arcs), starts, ends)
     is_so = properties(unweighted)
-    if starts == [0] and is_so.i_deterministic and not is_so.i_epsilons:
+    within = max_states is None or unweighted.states <= max_states
+    if within and starts == [0] and is_so.i_deterministic and not is_so.i_epsilons:
         return unweighted
     return determinize(remove_epsilons(unweighted, math.inf), math.inf, max_states=max_states)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 import torch
 from torch import Tensor
 
 from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 
 
@@ -17,9 +21,15 @@ def scale(graph: Graph, factor: float | Tensor) -> Graph:
         graph: any graph.
         factor: any finite number; gradients flow through it where it is a scalar tensor.
 
+    Raises:
+        GraphError: the factor is not one finite number.
+
     >>> scale(Graph.linear([0, 1], energies=torch.tensor([1.0, 2.0])), -2.0).energies
     tensor([-2., -4.])
     """
+    number: object = factor.tolist() if isinstance(factor, Tensor) else factor
+    if not isinstance(number, Real) or not math.isfinite(number):
+        raise GraphError(f"energies are scaled by a finite number, not {factor!r:.60}")
     parts = (_scaled(part, factor) for part in (graph.energies, graph.initial, graph.final))
     return graph.with_energies(*parts)
 

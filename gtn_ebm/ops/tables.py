@@ -13,8 +13,8 @@ FREE = -1
 
 
 def grown(records: NDArray[Any], length: int) -> NDArray[Any]:
-    """The records, with room for ``length`` of them."""
-    larger = np.empty(length, records.dtype)
+    """The records, numbers or rows, with room for ``length`` of them."""
+    larger = np.empty((length, *records.shape[1:]), records.dtype)
     larger[: len(records)] = records
     return larger
 

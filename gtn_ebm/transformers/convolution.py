@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta, shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
@@ -29,14 +30,14 @@ class ConvolutionalTransducer(nn.Module):
         kernels: one for each class that comes out; their input labels are the classes that come in, and
             their energies are learned.
         width: frames of a receptive field.
-        stride: frames from one to the next.
         beta: inverse temperature, > 0; ∞ for the best path.
+        stride: frames from one to the next.
 
     Called with energies [B, T, C] it gives energies [B, (T − width) // stride + 1, kernels].
 
     Raises:
-        GraphError: a width or stride below 1; energies that are not [B, T, C] with T ≥ width; a kernel that
-            reads a label beyond C, or no string of ``width`` labels.
+        GraphError: no kernel; a width or stride below 1; energies that are not [B, T, C] with T ≥ width; a
+            kernel that reads a label beyond C, or no string of ``width`` labels.
 
     >>> either = Graph(Structure([0, 1, 1], [1, 2, 2], [0, 0, 1]))  # reads 00 or 01
     >>> layer = ConvolutionalTransducer([either], width=2)
@@ -45,11 +46,14 @@ class ConvolutionalTransducer(nn.Module):
              [-0.6931]]], grad_fn=<ViewBackward0>)
     """
 
-    def __init__(self, kernels: Sequence[Graph], width: int, stride: int = 1, beta: float = 1.0):
+    @takes_graphs
+    def __init__(self, kernels: Sequence[Graph], width: int, beta: float = 1.0, *, stride: int = 1):
         super().__init__()
         check_beta(beta)
-        if width < 1 or stride < 1:
-            raise GraphError(f"width and stride must be 1 or more, not {width} and {stride}")
+        if not kernels:
+            raise GraphError("a convolution needs a kernel at least")
+        if not all(isinstance(frames, int) and frames >= 1 for frames in (width, stride)):
+            raise GraphError(f"width and stride must be 1 or more, not {width!r:.40} and {stride!r:.40}")
         self.kernels = nn.ModuleList(map(Transducer, kernels))
         self.width, self.stride, self.beta = width, stride, beta
 
@@ -61,12 +65,12 @@ class ConvolutionalTransducer(nn.Module):
             )
         batch, _, classes = energies.shape
         windows = energies.unfold(1, self.width, self.stride).transpose(2, 3)
-        fields = windows.reshape(-1, self.width * classes)
+        fields = windows.reshape(batch * windows.shape[1], self.width * classes)
         field = interpretation_graph(
             Graph.linear(np.arange(self.width)), energies.new_zeros(self.width, classes)
         )
         of_kernels = [self._over_fields(k, field, fields) for k in range(len(self.kernels))]
-        return torch.stack(of_kernels, 1).view(batch, -1, len(self.kernels))
+        return torch.stack(of_kernels, 1).view(batch, windows.shape[1], len(self.kernels))
 
     def _over_fields(self, number: int, field: Graph, fields: Tensor) -> Tensor:
         """F of one kernel in each of N receptive fields, [N]."""

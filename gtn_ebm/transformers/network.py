@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference import best_path, free_energy
+from gtn_ebm.inference.expectation import check_finite
 from gtn_ebm.losses import GraphLoss
 from gtn_ebm.transformers.selection import PathSelector
 
@@ -94,8 +95,9 @@ class GraphTransformerNetwork(nn.Module):
         """The answer to each item; None where there is no path.
 
         Args:
-            beta: inverse temperature of energy and confidence, finite.
+            beta: inverse temperature of energy and confidence, finite and > 0.
         """
+        check_finite(beta)
         graphs = self(inputs)
         paths = best_path(graphs)
         read = [k for k, path in enumerate(paths) if path is not None]

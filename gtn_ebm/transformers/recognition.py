@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.ops.arc_maps import carry_attributes
 from gtn_ebm.symbols import Symbols
 
 
-def interpretation_graph(segmentation: Graph, energies: Tensor, classes: Symbols | None = None) -> Graph:
+@takes_graphs
+def interpretation_graph(segmentation: Graph, energies: Tensor, *, classes: Symbols | None = None) -> Graph:
     """The graph with an arc for each arc of a segmentation graph and each class.
 
     Args:
@@ -33,10 +35,11 @@ def interpretation_graph(segmentation: Graph, energies: Tensor, classes: Symbols
     >>> interpretation_graph(Graph.linear([0, 0]), torch.tensor([[0.5, 2.0], [1.0, 0.0]])).energies
     tensor([0.5000, 2.0000, 1.0000, 0.0000])
     """
-    if energies.ndim != 2 or len(energies) != segmentation.arcs:
+    if not isinstance(energies, Tensor) or energies.ndim != 2 or len(energies) != segmentation.arcs:
+        shape = list(energies.shape) if isinstance(energies, Tensor) else f"{energies!r:.60}"
         raise GraphError(
             f"a segmentation graph of {segmentation.arcs} arcs needs energies "
-            f"[{segmentation.arcs}, classes], not {list(energies.shape)}"
+            f"[{segmentation.arcs}, classes], not {shape}"
         )
     count = energies.shape[1]
     if classes is not None and len(classes) != count:
@@ -79,6 +82,7 @@ class RecognitionTransformer(nn.Module):
         self.classes = classes
         self.attribute = attribute
 
+    @takes_graphs
     def forward(self, segmentations: Sequence[Graph]) -> list[Graph]:
         if not segmentations:
             return []
@@ -90,7 +94,7 @@ class RecognitionTransformer(nn.Module):
                 "[pieces, classes]"
             )
         return [
-            interpretation_graph(self._without_pieces(graph), of_graph, self.classes)
+            interpretation_graph(self._without_pieces(graph), of_graph, classes=self.classes)
             for graph, of_graph in zip(segmentations, energies.split(counts), strict=True)
         ]
 

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference import Path, best_path, free_energy
+from gtn_ebm.inference.answers import selector
 from gtn_ebm.ops import compose
 from gtn_ebm.ops.arc_maps import carry_attributes, select
 
@@ -30,8 +32,8 @@ class PathSelector(nn.Module):
     Called with B graphs and B answers it gives B graphs.
 
     Raises:
-        GraphError: lists of different lengths, a string where the graph has no output symbols or has them
-            without a character; as ``compose``.
+        GraphError: lists of different lengths, a label below 0, a string where the graph has no output
+            symbols or has them without a character; as ``compose``.
     """
 
     def __init__(self, acceptor: Callable[[Any], Graph] | None = None):
@@ -41,6 +43,7 @@ class PathSelector(nn.Module):
     def forward(self, graphs: Sequence[Graph], answers: Sequence[Any]) -> list[Graph]:
         return compose(graphs, self.acceptors(graphs, answers))
 
+    @takes_graphs
     def acceptors(self, graphs: Sequence[Graph], answers: Sequence[Any]) -> list[Graph]:
         """The graph of each desired answer, in the dtype of the graph it is for."""
         if len(graphs) != len(answers):
@@ -54,8 +57,10 @@ class PathSelector(nn.Module):
 def _acceptor(graph: Graph, answer: Answer) -> Graph:
     if isinstance(answer, Graph):
         return answer
+    if not isinstance(answer, str | Sequence | np.ndarray):
+        raise GraphError(f"an answer is labels, a string or an acceptor, not {answer!r:.60}")
     if not isinstance(answer, str):
-        return Graph.linear(np.array(answer, np.int64))
+        return selector(answer, graph)
     if graph.output_symbols is None:
         raise GraphError(f"the answer {answer!r} is a string, but the graph has no output symbols")
     return Graph.linear(graph.output_symbols.labels(answer), input_symbols=graph.output_symbols)
@@ -68,6 +73,7 @@ class ViterbiTransformer(nn.Module):
     where there is no path.
     """
 
+    @takes_graphs
     def forward(self, graphs: Sequence[Graph]) -> list[Graph]:
         return [_of_path(graph, path) for graph, path in zip(graphs, best_path(graphs), strict=True)]
 

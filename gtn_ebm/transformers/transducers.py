@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.distance import usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.ops import compose
@@ -20,6 +22,9 @@ class Transducer(nn.Module):
     Args:
         graph: the structure, and the energies to begin with. What is +inf stays so.
 
+    Raises:
+        GraphError: an energy that is NaN or −inf.
+
     Called with nothing it gives the graph with its parameters ``energies`` [A], ``initial`` [S] and ``final``
     [S] on it.
 
@@ -30,11 +35,13 @@ class Transducer(nn.Module):
     Graph(3 states, 6 arcs, acceptor)
     """
 
+    @takes_graphs
     def __init__(self, graph: Graph):
         super().__init__()
         self._graph = graph.detach()
         for name in ("energies", "initial", "final"):
             values = getattr(self._graph, name)
+            usable(values)
             self.register_parameter(name, nn.Parameter(values.where(values.isfinite(), 0.0)))
             self.register_buffer(f"_{name}_held", values.isinf(), persistent=False)
 
@@ -62,11 +69,14 @@ class CompositionTransformer(nn.Module):
         GraphError: as ``compose``.
     """
 
-    def __init__(self, transducer: Graph | Transducer, max_states: int | None = None):
+    def __init__(self, transducer: Graph | Transducer, *, max_states: int | None = None):
         super().__init__()
+        if not isinstance(transducer, Graph | Transducer):
+            raise GraphError(f"graphs are composed with a Graph or a Transducer, not {transducer!r:.60}")
         self.transducer = transducer
         self.max_states = max_states
 
+    @takes_graphs
     def forward(self, graphs: Sequence[Graph]) -> list[Graph]:
         if not graphs:
             return []
@@ -103,13 +113,15 @@ def word_pieces(pieces: Sequence[Sequence[int]]) -> Graph:
         pieces: the labels that each is made of.
 
     Raises:
-        GraphError: no piece, or an empty one.
+        GraphError: no piece, an empty one, or a label below 0.
 
     >>> compose(word_pieces([[0], [1], [0, 1]]), Graph.linear([0, 1]))  # 0 and 1, or 01 in one
     Graph(4 states, 4 arcs, transducer)
     """
     if not pieces or not all(map(len, pieces)):
         raise GraphError("word pieces need a piece at least, and none may be empty")
+    if min(map(min, pieces)) < 0:
+        raise GraphError(f"pieces are made of labels ≥ 0, not {min(map(min, pieces))}")
     source, destination, read, written = [], [], [], []
     states = 1
     for label, piece in enumerate(pieces):

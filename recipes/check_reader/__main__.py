@@ -1,4 +1,4 @@
-"""The commands of the check reader: train, evaluate, read, demo."""
+"""The commands of the check reader: train, compare, evaluate, read, demo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,14 @@ import typer
 
 from gtn_ebm import DataError, GtnEbmError
 from gtn_ebm.io.files import write_whole
+from gtn_ebm.losses import LOSSES, by_name
+from recipes.check_reader import compare as comparison
 from recipes.check_reader.evaluation import evaluate as evaluate_cases
 from recipes.check_reader.grammar import DEFAULT, Grammar
 from recipes.check_reader.material import PARTS, SYNTHETIC, cases, training_material
 from recipes.check_reader.pictures import pictures
 from recipes.check_reader.reader import CheckReader, Reading
-from recipes.check_reader.training import AMOUNTS_PER_EPOCH, LOSSES, Settings, Training
+from recipes.check_reader.training import AMOUNTS_PER_EPOCH, Settings, Training
 
 app = typer.Typer(
     help="Reads handwritten cheque amounts with a graph transformer network.",
@@ -45,7 +48,14 @@ GrammarFile = Annotated[
 ModelOut = Annotated[
     Path, typer.Option(help="Folder for the model, its checkpoint and metrics.csv; goes on where it stopped.")
 ]
-Loss = Annotated[str, typer.Option(help=" or ".join(LOSSES) + ".")]
+Loss = Annotated[str, typer.Option(help=f"To learn the data by: {', '.join(LOSSES)}.")]
+Losses = Annotated[list[str] | None, typer.Option("--loss", help="As often as wanted; all where omitted.")]
+Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As often as wanted.")]
+SomeEpochs = Annotated[int, typer.Option(min=1, help="On the data, after pretraining, with each loss.")]
+SomeImages = Annotated[int | None, typer.Option(min=1, help="Of the training part; all if omitted.")]
+ComparisonOut = Annotated[
+    Path, typer.Option(help="Folder for the trainings and comparison.md; goes on where it stopped.")
+]
 Epochs = Annotated[int, typer.Option(min=0, help="On the data, after pretraining.")]
 Pretraining = Annotated[
     int, typer.Option(min=0, help=f"Epochs of {AMOUNTS_PER_EPOCH} synthetic amounts first.")
@@ -79,11 +89,29 @@ def train(
     settings = Settings(loss=loss, pretraining=pretraining, epochs=epochs, seed=seed)
     amounts = Grammar.read(grammar or DEFAULT)
     training = Training(settings, training_material(data, digits), amounts, out)
-    try:
+    with _stoppable():
         training.run()
-    except KeyboardInterrupt as error:
-        typer.echo("\nstopped; the same command goes on from the last whole epoch", err=True)
-        raise typer.Exit(130) from error
+
+
+@app.command()
+def compare(
+    data: Data,
+    out: ComparisonOut,
+    digits: DigitsFolder = None,
+    loss: Losses = None,
+    seed: Seeds = [0, 1, 2],  # noqa: B006 - typer copies it
+    epochs: SomeEpochs = 5,
+    images: SomeImages = None,
+    pretraining: Pretraining = Settings.pretraining,
+) -> None:
+    """Trains with each loss from one pretraining: a table of how well each reads the validation part."""
+    _leave_a_core()
+    _check_is_folder(out)
+    names = list(dict.fromkeys(by_name(name).name for name in loss or LOSSES))
+    material = training_material(data, digits)
+    arguments = names, seed, pretraining, epochs, images, material, Grammar.read(), out
+    with _stoppable():
+        typer.echo(comparison.compare(*arguments), nl=False)
 
 
 @app.command()
@@ -145,6 +173,16 @@ def demo(
         _check_is_folder(out)
     page = run(out or Path("out/short"), epochs=1) if short else run(out or Path("out"), epochs=ENOUGH)
     typer.echo(f"open {page}")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Lets one stop a training from the keyboard."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo("\nstopped; the same command goes on from the last whole epoch", err=True)
+        raise typer.Exit(130) from error
 
 
 def _leave_a_core() -> None:

@@ -16,7 +16,7 @@ from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.synthetic import write_folder
 from recipes.check_reader.training import Settings, Training
 
-ENOUGH = 6
+ENOUGH = 5
 """Epochs of the whole demo: some minutes."""
 
 AMOUNTS = 100
@@ -45,8 +45,7 @@ def run(out: Path, epochs: int) -> Path:
         print(f"writing {AMOUNTS} amounts to {data}")
         write_folder(data, AMOUNTS, train_and_held_out(read_digits())[1], TEST_SEED)
     print(f"training for {epochs} epochs of synthetic amounts")
-    # Few images must do, so each moves the weights more often than in a long training.
-    settings = Settings(pretraining=epochs, epochs=0, batch=4)
+    settings = Settings(pretraining=epochs, epochs=0)
     reader = Training(settings, training_material(SYNTHETIC, None), Grammar.read(), out / "model").run()
     examples = read_folder(data)
     report = evaluate(reader, (Case(e.file, e.path, e.digits, None) for e in examples))

@@ -18,13 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gtn_ebm import Graph, Structure, Symbols
+from gtn_ebm import EPSILON, Graph, Structure, Symbols, compose, project
 from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.grammar import DIGITS
 from recipes.check_reader.segmentation import Segmentation
-
-STRIDE = 4
-"""Columns of the working image for one column of features."""
 
 PLACES = Symbols("0123456789_")
 """What is seen at a place: a digit, or none that begins here."""
@@ -49,9 +46,10 @@ class DisplacementNetwork(nn.Module):
         self.after = ImageDropout(0.3, place=1)
         self.energies = nn.Linear(2 * width, len(PLACES))
 
-    def forward(self, columns: Tensor, segmentations: Sequence[Segmentation]) -> list[Tensor]:
-        """Columns [B, W, features] → [width, PLACES] for each image, ``width`` being its own columns."""
-        widths = [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
+    def forward(
+        self, columns: Tensor, widths: Sequence[int], segmentations: Sequence[Segmentation]
+    ) -> list[Tensor]:
+        """Columns [B, W, features] → [width, PLACES] for each image, whose own are the first ``width``."""
         narrow = functional.relu(self.narrow(columns))
         narrow = narrow * self.before(segmentations, narrow.shape[2])[:, None]
         # Packed, so that the backward direction begins at an image's end and not in the padding.
@@ -64,36 +62,21 @@ class DisplacementNetwork(nn.Module):
         return [of_image[:width] for of_image, width in zip(energies, widths, strict=True)]
 
 
-def places_graph(energies: Tensor) -> Graph:
-    """The graph with an arc for each place and class, of the energies [W, PLACES]."""
-    places, classes = energies.shape
-    source = np.repeat(np.arange(places), classes)
-    labels = np.tile(np.arange(classes), places)
-    return Graph(
-        Structure(source, source + 1, labels, states=places + 1), energies.reshape(-1), input_symbols=PLACES
-    )
+def meanings() -> Graph:
+    """The transducer from sequences of PLACES to the digits that they mean.
+
+    State 0 follows BLANK, state 1 + d digit d, which is written on the way there.
+    """
+    before, seen = np.indices((len(DIGITS) + 1, len(PLACES))).reshape(2, -1)
+    after = np.where(seen == BLANK, 0, 1 + seen)
+    written = np.where((after == 0) | (after == before), EPSILON, seen)
+    structure = Structure(before, after, seen, written, states=len(DIGITS) + 1)
+    return Graph(structure, final=range(len(DIGITS) + 1), input_symbols=PLACES, output_symbols=DIGITS)
 
 
 def spellings(digits: str) -> Graph:
     """The acceptor of all sequences of PLACES that mean ``digits``.
 
-    States 2k wait in BLANK before digit k, states 2k + 1 are in digit k. Raises GraphError for anything but
-    digits.
+    Raises GraphError for anything but digits.
     """
-    labels = np.array(DIGITS.labels(digits), np.int32)
-    count = len(labels)
-    waiting, inside = 2 * np.arange(count + 1), 2 * np.arange(count) + 1
-    # Equal neighbours need a BLANK between them.
-    skips = np.flatnonzero(labels[1:] != labels[:-1])
-    arcs = [
-        (waiting, waiting, np.full(count + 1, BLANK)),
-        (waiting[:-1], inside, labels),
-        (inside, inside, labels),
-        (inside, waiting[1:], np.full(count, BLANK)),
-        (inside[skips], inside[skips + 1], labels[skips + 1]),
-    ]
-    source, destination, symbols = (np.concatenate(part) for part in zip(*arcs, strict=True))
-    structure = Structure(source, destination, symbols, states=2 * count + 1)
-    return Graph(
-        structure, final=[2 * count] if count == 0 else [2 * count - 1, 2 * count], input_symbols=PLACES
-    )
+    return project(compose(meanings(), Graph.linear(DIGITS.labels(digits), input_symbols=DIGITS)), "input")

@@ -18,8 +18,9 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from gtn_ebm import DataError, Graph, Structure, best_paths, compose, free_energy, project
+from gtn_ebm import DataError, Graph, best_paths, project
 from gtn_ebm.io.files import write_beside, write_whole
+from gtn_ebm.transformers import CompositionTransformer, ForwardScorer, PathSelector
 from recipes.check_reader.data import load_image
 from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
@@ -29,7 +30,7 @@ from recipes.check_reader.segmentation import Segmentation, segment
 Image = str | Path | NDArray[np.uint8]
 """A file, or grey levels [h, w], 0 being black."""
 
-FORMAT = "gtn_ebm check reader 2"
+FORMAT = "gtn_ebm check reader 3"
 """What ``model.json`` says that it is."""
 
 BEST_PATHS = 50
@@ -71,14 +72,9 @@ class Reading:
         """The candidate regions as a graph of R arcs; the energy of each is the free energy of its classes,
         −log Σ_class exp(−E). Label and attribute ``region`` are the number of the segmentation's arc.
         """
-        source, destination = self.segmentation.arcs.T
-        regions = np.arange(len(source))
-        of_classes = self.interpretation.energies.reshape(len(source), -1)
-        return Graph(
-            Structure(source, destination, regions),
-            -torch.logsumexp(-of_classes, dim=1),
-            attributes={"region": torch.from_numpy(regions)},
-        )
+        graph = self.segmentation.graph
+        of_classes = self.interpretation.energies.reshape(graph.arcs, -1)
+        return graph.with_energies(-torch.logsumexp(-of_classes, dim=1))
 
 
 class CheckReader:
@@ -133,7 +129,7 @@ class CheckReader:
     def read_segmentations(self, segmentations: Sequence[Segmentation]) -> list[Reading]:
         """Reads a batch of images already segmented."""
         evidence = self.network(segmentations)
-        amounts = compose([seen.interpretation for seen in evidence], self.grammar.graph)
+        amounts = CompositionTransformer(self.grammar.graph)([seen.interpretation for seen in evidence])
         return [self._reading(*parts) for parts in zip(segmentations, evidence, amounts, strict=True)]
 
     def _reading(self, segmentation: Segmentation, evidence: Evidence, amount: Graph) -> Reading:
@@ -163,7 +159,6 @@ class CheckReader:
             "format": FORMAT,
             "classes": list(self.network.classes),
             "channels": list(self.network.channels),
-            "normalised": self.network.normalised,
             "threshold": self.threshold,
             "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
         }
@@ -181,9 +176,9 @@ class CheckReader:
             GraphFormatError: the grammar cannot be read.
         """
         directory = Path(directory)
-        channels, normalised, threshold, beta = _description(directory / "model.json")
+        channels, threshold, beta = _description(directory / "model.json")
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
-            network = RecognitionTransformer(CLASSES, channels, normalised)
+            network = RecognitionTransformer(CLASSES, channels)
         weights = _weights(directory / "model.safetensors", network)
         network.to_empty(device="cpu").load_state_dict(weights)
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold, beta)
@@ -198,14 +193,13 @@ def candidates(amount: Graph) -> list[str]:
 def answer_energies(amount: Graph, places: Graph, answers: Sequence[str], beta: float) -> Tensor:
     """The free energy F_β of each answer over its segmentations and spellings in ``amount``, plus that over
     its spellings in ``places``, [N] in their dtype."""
-    selectors = [Graph.linear(DIGITS.labels(answer), input_symbols=DIGITS) for answer in answers]
-    meant = compose(project(amount, "output"), [selector.to(amount.dtype) for selector in selectors])
-    seen = compose(places, [spellings(answer).to(places.dtype) for answer in answers])
-    return free_energy(meant, beta) + free_energy(seen, beta)
+    score, count = ForwardScorer(beta), len(answers)
+    meant = PathSelector()([project(amount, "output")] * count, answers)
+    return score(meant) + score(PathSelector(spellings)([places] * count, answers))
 
 
-def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
-    """The channels, whether energies are normalised, the threshold and β that a ``model.json`` gives."""
+def _description(path: Path) -> tuple[tuple[int, int, int], float, float]:
+    """The channels, the threshold and β that a ``model.json`` gives."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the folder of a trained model, or train one")
     try:
@@ -223,9 +217,6 @@ def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
         or not all(type(number) is int and 1 <= number <= MOST_CHANNELS for number in channels)
     ):
         raise DataError(f"{path}: channels are {channels!r:.80}, not three numbers from 1 to {MOST_CHANNELS}")
-    normalised = description.get("normalised")
-    if not isinstance(normalised, bool):
-        raise DataError(f"{path}: normalised is {normalised!r:.80}, neither true nor false")
     if not _is_number(threshold) or not 0 <= threshold <= math.nextafter(1, 2):
         raise DataError(f"{path}: the threshold is {threshold!r:.80}, not a number from 0 to 1")
     beta = description.get("beta", 0)
@@ -233,7 +224,6 @@ def _description(path: Path) -> tuple[tuple[int, int, int], bool, float, float]:
         raise DataError(f"{path}: beta is {beta!r:.80}, neither a positive number nor null, for infinity")
     return (
         (channels[0], channels[1], channels[2]),
-        normalised,
         float(threshold),
         math.inf if beta is None else float(beta),
     )

@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gtn_ebm import Graph, Structure, Symbols
-from recipes.check_reader.displacement import STRIDE, DisplacementNetwork, places_graph
+from gtn_ebm import Graph, Symbols
+from gtn_ebm.transformers import interpretation_graph
+from recipes.check_reader.displacement import PLACES, DisplacementNetwork
 from recipes.check_reader.dropout import ImageDropout
 from recipes.check_reader.segmentation import HEIGHT, Segmentation
+
+STRIDE = 4
+"""Columns of the working image for one column of features."""
 
 ROWS = 6
 """Rows of features."""
@@ -78,23 +82,19 @@ class Block(nn.Module):
 class RecognitionTransformer(nn.Module):
     """Gives every region of a segmentation graph an energy for every class, float32.
 
+    Unlike that of ``gtn_ebm.transformers`` it sees more than the pieces to be classified: the whole image.
     An image's energies do not depend on the images beside it in a batch. While training, layers compute in
     bfloat16.
 
     Args:
         classes: the symbols it tells apart.
         channels: of the trunk at each of three sizes.
-        normalised: whether the energies of a region are those of probabilities, Σ_c exp(−E_c) = 1. Where not,
-            only whole paths are compared, which is better unless the loss can collapse (``training.LOSSES``).
     """
 
-    def __init__(
-        self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96), normalised: bool = False
-    ):
+    def __init__(self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96)):
         super().__init__()
         self.classes = classes
         self.channels = channels
-        self.normalised = normalised
         small, middle, large = channels
         self.stem = nn.Conv2d(1, small, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -128,13 +128,14 @@ class RecognitionTransformer(nn.Module):
             features, columns = self._features(ink, inside)
         energies = self._region_energies(features, inside, segmentations)
         counts = [len(segmentation.arcs) for segmentation in segmentations]
+        places = self.displacement(columns.float(), _feature_columns(segmentations), segmentations)
         return [
-            Evidence(interpretation_graph(segmentation, of_regions, self.classes), places_graph(of_places))
+            Evidence(
+                interpretation_graph(segmentation.graph, of_regions, self.classes),
+                interpretation_graph(Graph.linear(np.arange(len(of_places))), of_places, PLACES),
+            )
             for segmentation, of_regions, of_places in zip(
-                segmentations,
-                energies.split(counts),
-                self.displacement(columns.float(), segmentations),
-                strict=True,
+                segmentations, energies.split(counts), places, strict=True
             )
         ]
 
@@ -148,8 +149,7 @@ class RecognitionTransformer(nn.Module):
             hidden = self.hidden(regions) + style.index_select(0, _image_of_region(segmentations))
         kept = self.kept(segmentations, hidden.shape[1])
         hidden = functional.relu(hidden.float()) * kept.index_select(0, _image_of_region(segmentations))
-        energies = self.energies(hidden)
-        return -functional.log_softmax(-energies, 1) if self.normalised else energies
+        return self.energies(hidden)
 
     def _features(self, ink: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 1, HEIGHT, W] → features of regions, [B, ROWS, W / STRIDE, C], and of columns,
@@ -175,34 +175,21 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def interpretation_graph(segmentation: Segmentation, energies: Tensor, classes: Symbols) -> Graph:
-    """The graph with an arc for each region and class, of the energies [R, classes].
-
-    Arc ``region · classes + class`` leads along the segmentation's arc ``region``, whose number its attribute
-    ``region`` holds, int64.
-    """
-    regions = np.repeat(np.arange(len(segmentation.arcs)), len(classes))
-    source, destination = segmentation.arcs[regions].T
-    labels = np.tile(np.arange(len(classes)), len(segmentation.arcs))
-    return Graph(
-        Structure(source, destination, labels),
-        energies.reshape(-1),
-        attributes={"region": torch.from_numpy(regions)},
-        input_symbols=classes,
-    )
-
-
 def _batch(segmentations: Sequence[Segmentation]) -> tuple[Tensor, Tensor]:
     """The ink of all images, padded with paper, float32 [B, 1, HEIGHT, W], and whether each column is inside
     its image, 1 or 0, float32 [B, 1, 1, W]; W is a multiple of STRIDE."""
-    widths = [segmentation.ink.shape[1] for segmentation in segmentations]
-    width = -(-max(widths) // STRIDE) * STRIDE
-    ink = np.zeros((len(widths), 1, HEIGHT, width), np.float32)
-    inside = np.zeros((len(widths), 1, 1, width), np.float32)
+    widths = [STRIDE * columns for columns in _feature_columns(segmentations)]
+    ink = np.zeros((len(widths), 1, HEIGHT, max(widths)), np.float32)
+    inside = np.zeros((len(widths), 1, 1, max(widths)), np.float32)
     for k, segmentation in enumerate(segmentations):
-        ink[k, 0, :, : widths[k]] = segmentation.ink
-        inside[k, ..., : -(-widths[k] // STRIDE) * STRIDE] = 1
+        ink[k, 0, :, : segmentation.ink.shape[1]] = segmentation.ink
+        inside[k, ..., : widths[k]] = 1
     return torch.from_numpy(ink).contiguous(memory_format=torch.channels_last), torch.from_numpy(inside)
+
+
+def _feature_columns(segmentations: Sequence[Segmentation]) -> list[int]:
+    """How many columns of features each image has; the last may lie partly beside it."""
+    return [-(-segmentation.ink.shape[1] // STRIDE) for segmentation in segmentations]
 
 
 def _pool(features: Tensor, segmentations: Sequence[Segmentation]) -> Tensor:

@@ -16,11 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from gtn_ebm.errors import DataError
+from gtn_ebm import DataError, Graph, Structure
 
 HEIGHT = 48
 """Rows of the working image."""
@@ -98,6 +99,15 @@ class Segmentation:
     arcs: NDArray[np.int32]
     boxes: NDArray[np.float32]
     scale: float
+
+    @property
+    def graph(self) -> Graph:
+        """Its R arcs, of energy 0; label and attribute ``region`` of each are its number, int64."""
+        source, destination = self.arcs.T
+        regions = np.arange(len(source))
+        return Graph(
+            Structure(source, destination, regions), attributes={"region": torch.from_numpy(regions)}
+        )
 
     def region(self, arc: int) -> NDArray[np.float32]:
         """The ink from an arc's first atom to its last alone, float32 [HEIGHT, w], w the columns it spans."""

@@ -16,46 +16,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from gtn_ebm import DataError, Graph, compose, free_energy
+from gtn_ebm import DataError, GraphError
 from gtn_ebm.io.files import write_beside, write_whole
+from gtn_ebm.losses import by_name
 from recipes.check_reader.augmentation import augment, vary_ink
-from recipes.check_reader.data import Box
-from recipes.check_reader.displacement import spellings
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
-from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
+from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.objective import Drawing, Lesson, ReaderLoss, losses
 from recipes.check_reader.processes import Processes
 from recipes.check_reader.reader import CheckReader
-from recipes.check_reader.recognition import Evidence, RecognitionTransformer
-from recipes.check_reader.segmentation import Segmentation, overlaps, segment
-from recipes.check_reader.synthetic import Amounts, SyntheticAmount
-
-
-class Loss(NamedTuple):
-    """F_β(desired) − F_β(all).
-
-    Attributes:
-        beta: inverse temperature: 1 sums over all paths, ∞ compares the best ones.
-        normalised: whether it needs normalised energies (see ``RecognitionTransformer``).
-    """
-
-    beta: float
-    normalised: bool
-
-
-# A perceptron loss has no margin: where all energies are alike it is 0, and nothing can be read. Normalised
-# energies cannot all be low, so that an answer has to be paid for, character by character.
-LOSSES = {"nll": Loss(1.0, normalised=False), "perceptron": Loss(math.inf, normalised=True)}
-"""What training may minimise, by name."""
+from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.segmentation import Segmentation, segment
+from recipes.check_reader.synthetic import Amounts
 
 AMOUNTS_PER_EPOCH = 1000
 """Synthetic amounts that make an epoch of pretraining."""
-
-GUIDANCE = 0.6
-"""Least overlap along x, intersection over union, of a digit's region with where it was drawn."""
 
 WARM_UP_STEPS = 100
 """Over which the learning rate rises."""
@@ -69,8 +47,7 @@ class Settings:
     """What a training does; the same settings and data give the same weights.
 
     Attributes:
-        loss: "nll" or "perceptron", of these epochs; pretraining is always with "nll",
-            since a perceptron loss, having no margin, would collapse.
+        loss: any of ``gtn_ebm.losses``, to learn the labelled images by; pretraining is always by "nll".
         pretraining: epochs on synthetic amounts alone, whose drawn symbols are known.
         epochs: on labelled images after that, of which only the digits are known; on synthetic amounts where
             there are no images.
@@ -96,8 +73,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise DataError(f"no loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
+        try:
+            by_name(self.loss)
+        except GraphError as error:
+            raise DataError(str(error)) from error
         least = {"pretraining": 0, "epochs": 0, "synthetic": 0, "batch": 1, "seed": 0}
         for name, number in least.items():
             if getattr(self, name) < number:
@@ -110,28 +89,6 @@ class Labelled(NamedTuple):
     file: str
     image: NDArray[np.uint8]
     digits: str
-
-
-class Drawing(NamedTuple):
-    """The symbols drawn, left to right, and the box of each in pixels of the image."""
-
-    symbols: str
-    boxes: list[Box]
-
-    @classmethod
-    def of(cls, amount: SyntheticAmount) -> Drawing:
-        """What was drawn of a synthetic amount, wide gaps left out."""
-        drawn = zip(amount.drawn, amount.drawn_boxes, strict=True)
-        symbols, boxes = zip(*((symbol, box) for symbol, box in drawn if symbol != " "), strict=True)
-        return cls("".join(symbols), list(boxes))
-
-
-class Lesson(NamedTuple):
-    """One thing to learn from: the digits, and what was drawn where that is known."""
-
-    segmentation: Segmentation
-    digits: str
-    drawing: Drawing | None
 
 
 @dataclass(frozen=True)
@@ -162,13 +119,13 @@ class Lessons(Dataset[Lesson]):
 
     Attributes:
         pretraining: whether they are synthetic amounts alone, of which the drawn symbols are known.
-        beta: of the loss to learn them with.
+        loss: to learn them by.
     """
 
     def __init__(self, settings: Settings, material: Material, epoch: int):
         self._material, self._seed, self._epoch = material, settings.seed, epoch
         self.pretraining = epoch < settings.pretraining
-        self.beta = LOSSES["nll" if self.pretraining else settings.loss].beta
+        self.loss = ReaderLoss("nll" if self.pretraining else settings.loss)
         self._images = [] if self.pretraining else material.images
         synthetic = settings.synthetic if self._images else AMOUNTS_PER_EPOCH
         self._first_amount = epoch * AMOUNTS_PER_EPOCH
@@ -196,52 +153,12 @@ def _segmented(varied: NDArray[np.uint8], image: NDArray[np.uint8]) -> Segmentat
         return segment(image)
 
 
-def guided(interpretation: Graph, segmentation: Segmentation, drawing: Drawing) -> Graph:
-    """The interpretation graph without the digits that are not where they were drawn.
-
-    A digit's arc stays where its region and a box of that digit overlap along x by GUIDANCE or more.
-    """
-    misplaced = torch.ones(len(segmentation.arcs), len(CLASSES), dtype=torch.bool)
-    misplaced[:, len(DIGITS) :] = False
-    for symbol, (x, y, width, height) in zip(*drawing, strict=True):
-        if symbol in DIGITS:
-            box = np.array([x, y, x + width, y + height]) * segmentation.scale
-            along, _ = overlaps(segmentation.boxes, box)
-            misplaced[torch.from_numpy(along >= GUIDANCE), CLASSES.label(symbol)] = False
-    return interpretation.with_energies(interpretation.energies.masked_fill(misplaced.flatten(), torch.inf))
-
-
-def losses(
-    network: torch.nn.Module, grammar: Grammar, lessons: Sequence[Lesson], beta: float
-) -> tuple[Tensor, int]:
-    """F_β(desired) − F_β(all) of each lesson, ≥ 0, float32 [B], and how many answers are out of reach.
-
-    F_β(all) sums (or minimises, β = ∞) over the whole interpretation graph composed with the grammar,
-    F_β(desired) over its part that means the right answer, or that was drawn, where that is known;
-    segmentation and punctuation are latent in both. Where no path gives the desired answer, the loss is 0.
-
-    Args:
-        network: from segmentations to their interpretation graphs.
-        beta: of the free energies.
-    """
-    evidence = network([lesson.segmentation for lesson in lessons])
-    interpretations, places = ([getattr(one, part) for one in evidence] for part in Evidence._fields)
-    sought = [
-        interpretation if drawing is None else guided(interpretation, segmentation, drawing)
-        for interpretation, (segmentation, _, drawing) in zip(interpretations, lessons, strict=True)
-    ]
-    selectors = [
-        grammar.of_answer(lesson.digits)
-        if lesson.drawing is None
-        else grammar.of_drawing(lesson.drawing.symbols)
-        for lesson in lessons
-    ]
-    desired = free_energy(compose(sought, selectors), beta)
-    everything = free_energy(compose(interpretations, grammar.graph), beta)
-    seen = free_energy(compose(places, [spellings(lesson.digits) for lesson in lessons]), beta)
-    anything = free_energy(places, beta)
-    reachable = torch.isfinite(desired) & torch.isfinite(seen)
-    return torch.where(reachable, desired - everything + seen - anything, 0.0), int((~reachable).sum())
+def _digest(network: torch.nn.Module) -> str:
+    """Tells these weights from others."""
+    digits = hashlib.sha256()
+    for name, weight in network.state_dict().items():
+        digits.update(name.encode() + weight.numpy().tobytes())
+    return digits.hexdigest()
 
 
 class Training:
@@ -255,6 +172,7 @@ class Training:
         material: what to learn from.
         grammar: what amounts look like.
         out: folder of the model; ``checkpoint.pt`` and ``metrics.csv`` are kept there, too.
+        start: a reader whose weights to begin with; random ones where omitted.
 
     Raises:
         DataError: ``out`` holds a checkpoint of another training, or one that cannot be read; there are more
@@ -262,11 +180,20 @@ class Training:
         OSError: ``out`` cannot be written.
     """
 
-    def __init__(self, settings: Settings, material: Material, grammar: Grammar, out: str | Path):
+    def __init__(
+        self,
+        settings: Settings,
+        material: Material,
+        grammar: Grammar,
+        out: str | Path,
+        start: CheckReader | None = None,
+    ):
         self.settings, self.material, self.grammar, self.out = settings, material, grammar, Path(out)
         self.processes = Processes()
         torch.manual_seed(settings.seed)
-        self.network = RecognitionTransformer(CLASSES, normalised=LOSSES[settings.loss].normalised)
+        self.network = RecognitionTransformer(CLASSES)
+        if start is not None:
+            self.network.load_state_dict(start.network.state_dict())
         self.average = copy.deepcopy(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
@@ -275,9 +202,10 @@ class Training:
         # Also tells at once, not after hours, where a batch is too small to be shared.
         self.steps = sum(len(self._batches(self._lessons(epoch))) for epoch in range(self.epochs))
         self.metrics: list[dict[str, Any]] = []
-        self.identity = hashlib.sha256(
-            json.dumps([asdict(settings), material.digest(), grammar.text]).encode()
-        ).hexdigest()
+        described = [asdict(settings), material.digest(), grammar.text]
+        if start is not None:
+            described.append(_digest(self.network))
+        self.identity = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -292,6 +220,11 @@ class Training:
             reader.save(self.out)
         self.processes.wait()
         return reader
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing remains to be done."""
+        return len(self.metrics) == self.epochs and (self.out / "model.json").exists()
 
     @property
     def epochs(self) -> int:
@@ -347,7 +280,7 @@ class Training:
         parallel.train()
         bar = tqdm(loader, title, disable=title is None, unit="batch", leave=False)
         for (size, _), share in zip(batches, bar, strict=True):
-            of_share, without_path = losses(parallel, self.grammar, share, lessons.beta)
+            of_share, without_path = losses(parallel, self.grammar, share, lessons.loss)
             # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
             (of_share.sum() * self.processes.count / size).backward()
             self._update()
@@ -375,7 +308,7 @@ class Training:
 
     def _reader(self) -> CheckReader:
         """Reads with the averaged weights and rejects nothing."""
-        return CheckReader(self.average, self.grammar, 0.0, LOSSES[self.settings.loss].beta)
+        return CheckReader(self.average, self.grammar, 0.0, by_name(self.settings.loss).beta)
 
     def _validate(self) -> tuple[list[str], list[float], list[str]]:
         """Answers, confidences and truths of the validation images."""

@@ -43,25 +43,12 @@ class Theory(NamedTuple):
     def of(cls, loss: str) -> Theory:
         text = inspect.getdoc(by_name(loss).function) or ""
         summary = " ".join(text.partition("\n\n")[0].split())
-        return cls(summary, *(_entry(text, name) for name in ("Margin", "Collapse", "Pushed up")))
+        said = (by_name(loss).says(title) or "not said." for title in ("Margin", "Collapse", "Pushed up"))
+        return cls(summary, *said)
 
     @property
     def may_collapse(self) -> bool:
         return self.collapse.startswith("yes")
-
-
-def _entry(text: str, name: str) -> str:
-    """What stands under a name in a docstring, lines that are indented belonging to it."""
-    lines = text.splitlines()
-    start = next((k for k, line in enumerate(lines) if line.startswith(f"{name}: ")), None)
-    if start is None:
-        return "not said."
-    more = []
-    for line in lines[start + 1 :]:
-        if not line.startswith(" "):
-            break
-        more.append(line.strip())
-    return " ".join([lines[start].removeprefix(f"{name}: "), *more])
 
 
 def measured(landscape: Landscape) -> str:

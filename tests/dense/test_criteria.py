@@ -264,12 +264,22 @@ def test_half_precision_loses_nothing_in_the_difference():
     ("call", "message"),
     [
         (lambda: NLLLoss(GRAPHS["ctc"], reduction="average"), "reduction is 'average'"),
-        (lambda: NLLLoss(GRAPHS["ctc"])(energies(3), LENGTHS, [[0]]), "1 graphs for 4 items"),
+        (
+            lambda: NLLLoss(GRAPHS["ctc"])(energies(3), LENGTHS, [[0]]),
+            "4 items need a list of as many targets, not 1",
+        ),
+        (lambda: NLLLoss(GRAPHS["ctc"])(energies(3), LENGTHS, None), "as many targets, not None"),
+        (lambda: NLLLoss(GRAPHS["ctc"])(energies(3, 1), None, [[0.5]]), "a row of labels"),
+        (lambda: NLLLoss(GRAPHS["ctc"])(energies(3, 1), None, [[-1]]), "a row of labels"),
+        (lambda: NLLLoss(GRAPHS["ctc"], beta=0.0), "β must be positive"),
+        (lambda: MWERLoss(GRAPHS["ctc"], beta=math.inf), "needs a finite β"),
+        (lambda: MWERLoss(GRAPHS["ctc"])(energies(3, 2), [1], [[0]] * 2, [[[0]]] * 2), "lengths must be"),
+        (lambda: ASGLoss(-1), "classes must be a whole number"),
         (lambda: STCLoss()(energies(3), LENGTHS, [[1, 0]] * 4), "the blank is in the target"),
-        (lambda: MWERLoss(GRAPHS["ctc"])(energies(3, 1), None, [[0]], [[]]), "none of them empty"),
+        (lambda: MWERLoss(GRAPHS["ctc"])(energies(3, 1), None, [[0]], [[]]), "item 0 has no hypotheses"),
         (
             lambda: MWERLoss(GRAPHS["ctc"])(energies(3, 2), None, [[0]], [[[0]]]),
-            "2 items need as many targets",
+            "2 items need a list of as many targets, not 1",
         ),
     ],
 )

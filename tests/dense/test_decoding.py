@@ -194,6 +194,16 @@ def test_energies_are_differentiable() -> None:
     assert gradients[1].sum() == len(found.path.arcs)
 
 
+def test_energies_of_a_stream_have_no_gradients() -> None:
+    initial = torch.tensor([0.5, math.inf], requires_grad=True)
+    decoder = Decoder(Graph(Structure([0], [1], [1]), initial=initial))
+    decoder.feed(torch.zeros(1, 2))
+    path = decoder.result().path
+    assert path is not None
+    assert path.energy.item() == 0.5
+    assert not path.energy.requires_grad
+
+
 def test_energies_may_be_changed_in_place() -> None:
     graph = Graph(Structure([0, 0], [1, 1], [1, 2]), torch.tensor([0.0, 1.0]))
     assert decode(torch.zeros(1, 1, 3), None, graph)[0].path.output_labels == [1]
@@ -206,6 +216,7 @@ def test_energies_may_be_changed_in_place() -> None:
     [
         ({"beam": -1.0}, "beam"),
         ({"max_active": 0}, "max_active"),
+        ({"max_active": 2.5}, "max_active must be a whole number of at least 1"),
         ({"lattice_beam": math.nan}, "lattice_beam"),
     ],
 )
@@ -220,6 +231,8 @@ def test_bad_pieces() -> None:
         decoder.feed(torch.zeros(2, 1))
     with pytest.raises(GraphError, match="frames, classes"):
         decoder.feed(torch.zeros(2))
+    with pytest.raises(GraphError, match="must be a tensor, not NoneType"):
+        decoder.feed(None)
     with pytest.raises(GraphError, match="frame 1 and class 0 is nan"):
         decoder.feed(torch.tensor([[0.0, 0.0], [math.nan, 0.0]]))
     with pytest.raises(CycleError, match="epsilon"):
@@ -264,7 +277,7 @@ def words_of(lexicon: str, corpus: str, characters: str) -> Graph:
     single = determinize(compose(spelled, word_pairs(words, corpus)), math.inf)
     names = enumerate(spelled.input_symbols or [])
     read = relabel(single, {label: characters.index(name) for label, name in names})
-    spelling = handwriting.spelling(len(characters) + 1, len(characters))
+    spelling = topologies.correct_ctc(len(characters) + 1, len(characters))
     return compose(spelling, read.with_symbols(None, spelled.output_symbols))
 
 

@@ -45,3 +45,7 @@ def test_a_prior_is_taken_off():
 def test_the_blank_must_be_a_class():
     with pytest.raises(GraphError, match="the blank must be a class from 0 to 2, not 4"):
         star_emissions(torch.zeros(2, 3), 4)
+    with pytest.raises(GraphError, match="must be a floating tensor"):
+        star_emissions(torch.zeros(2, 3).long())
+    with pytest.raises(GraphError, match="an entry for each of 3 classes"):
+        subtract_prior(torch.zeros(2, 3), torch.zeros(2))

@@ -61,7 +61,8 @@ def test_what_is_discounted_goes_to_shorter_histories():
         (([], 2), "needs sequences"),
         (([[0]], 0), "an order of at least 1"),
         (([[0]], 2, 1.0), "a discount of at least 0 and below 1"),
-        (([[0], [1, -1]], 2), "sequence 1 has the label -1"),
+        (([[0], [1, -1]], 2), "sequence 1 must be a row of labels ≥ 0"),
+        (([[0.5]], 2), "sequence 0 must be a row of labels ≥ 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):

@@ -109,9 +109,15 @@ def test_bad_input() -> None:
     two_arcs = Graph(Structure([0, 0], [1, 1], [1, 1]))
     with pytest.raises(GraphError, match="1 arcs too many"):
         prefix_search(torch.zeros(1, 2, 3), grammar=two_arcs)
-    with pytest.raises(GraphError, match="blank 3"):
+    with pytest.raises(GraphError, match="the blank must be a class from 0 to 2, not 3"):
         prefix_search(torch.zeros(1, 2, 3), blank=3)
     with pytest.raises(GraphError, match="frame 0 and class 0 is nan"):
         prefix_search(torch.full((1, 2, 3), math.nan))
-    with pytest.raises(GraphError, match="3"):
+    with pytest.raises(GraphError, match="must have 3 classes, not 2"):
         PrefixSearch(3).feed(torch.zeros(2, 2))
+    with pytest.raises(GraphError, match="a floating tensor"):
+        PrefixSearch(3).feed(torch.zeros(3))
+    with pytest.raises(GraphError, match="width must be a whole number of at least 1, not 2"):
+        PrefixSearch(3, width=2.5)
+    with pytest.raises(GraphError, match="count must be a whole number of at least 0"):
+        PrefixSearch(3).result(-1)

@@ -183,10 +183,16 @@ def test_a_stc_reads_anything_but_the_next_label(target):
         (lambda: compact_ctc(3, -1), "the blank must be a class from 0 to 2, not -1"),
         (lambda: minimal_ctc(0), "the blank"),
         (lambda: asg(torch.zeros(2, 3)), "a row and a column for each class"),
-        (lambda: hmm(2, 0), "a state or more"),
+        (lambda: hmm(2, 0), "states must be a whole number of at least 1, not 0"),
         (lambda: stc([1, 5], 3), "the label 5 must be a class from 0 to 2"),
         (lambda: stc([1, 0], 3), "the blank is in the target"),
+        (lambda: hmm(-1), "labels must be a whole number of at least 0, not -1"),
+        (lambda: asg(torch.zeros(2)), "transitions must be a floating tensor"),
+        (lambda: ctc([1, 0]), "the blank is in the target"),
         (lambda: optional_silence([0, -1], 2), "a row of labels ≥ 0"),
+        (lambda: optional_silence([0], EPSILON), "the silence must be a class ≥ 0, not -1"),
+        (lambda: uncertain_transcript([0], EPSILON), "the star must be a class ≥ 0, not -1"),
+        (lambda: uncertain_transcript([0], 1, missing=math.nan), "must not be NaN: missing nan"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
@@ -229,7 +235,7 @@ def test_ctc_is_a_chain(target):
     assert graph.states == 2 * len(target) + 1
 
 
-@pytest.mark.parametrize("target", [[[1]], [-1], [0.5]])
+@pytest.mark.parametrize("target", [[[1]], [-1], [0.5], [True], "12", None, [2**31], torch.tensor([0.5])])
 def test_targets_that_are_none(target):
     with pytest.raises(GraphError, match="a row of labels"):
         ctc(target)

@@ -60,7 +60,7 @@ def test_the_loss_sums_over_all_alignments(sizes, blank, fused, seed):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("clamp", [-1.0, 0.2])
 def test_first_and_second_derivatives(fused, clamp):
-    logits, targets, *lengths = random_batch([3, 1, 4], [2, 0, 3])
+    logits, targets, *lengths = random_batch([2, 1, 3], [1, 0, 2], classes=3)
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
     def loss(logits, clamp=clamp):
@@ -176,6 +176,11 @@ def test_an_empty_batch_and_no_frames():
         )
         == 0
     )
+    logits = torch.zeros(0, 3, 2, 4, requires_grad=True)
+    loss = transducer_loss(logits, torch.zeros(0, 1).long(), [], [], reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
+    gradient.sum().backward()
+    assert logits.grad.shape == (0, 3, 2, 4)
     assert free_energy(transducer_graph(torch.zeros(0, 2, 3), torch.tensor([0]))) == math.inf
 
 
@@ -191,6 +196,8 @@ def test_an_empty_batch_and_no_frames():
         ({"logit_lengths": torch.tensor([3, 4])}, "logit_lengths of item 1 is 4"),
         ({"target_lengths": torch.tensor([-1, 1])}, "target_lengths of item 0 is -1"),
         ({"target_lengths": torch.tensor([1.0, 1.0])}, "target_lengths must be integers"),
+        ({"logits": None}, "logits must be a tensor, not NoneType"),
+        ({"logit_lengths": [[1], [2, 3]]}, "logit_lengths must be an array of integers"),
         ({"blank": 4}, "the blank is class 4"),
         ({"reduction": "average"}, "reduction is 'average'"),
     ],
@@ -207,9 +214,15 @@ def test_what_does_not_fit_is_refused(change, message):
         transducer_loss(**{**fitting, **change})
 
 
-def test_the_graph_needs_a_target_of_its_length():
+def test_the_graph_needs_a_target_that_fits():
     with pytest.raises(GraphError, match="3 places need a target of 2 labels"):
         transducer_graph(torch.zeros(4, 3, 5), torch.tensor([0]))
+    cases = [([5], -1, "class from 0 to 4"), ([-1], -1, "labels ≥ 0"), ([0], 5, "the blank is class 5")]
+    for target, blank, message in cases:
+        with pytest.raises(GraphError, match=message):
+            transducer_graph(torch.zeros(4, 2, 5), target, blank)
+    with pytest.raises(GraphError, match=r"a floating tensor \[frames"):
+        transducer_graph(torch.zeros(4, 5), [])
 
 
 def test_torchaudio_says_the_same():

@@ -190,7 +190,7 @@ def test_energies_are_those_of_openfst(cyclic, unique):
             theirs.rmepsilon()
         theirs = pynini.shortestpath(theirs, nshortest=7, unique=unique)
         expected = sorted(float(weight) for *_, weight in theirs.paths().items())
-        assert energies_of(best_paths(graph, 7, unique)) == pytest.approx(expected, abs=1e-4)
+        assert energies_of(best_paths(graph, 7, unique=unique)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_energies_are_differentiable():
@@ -212,7 +212,7 @@ def test_energies_are_differentiable():
 def test_the_energies_come_in_the_dtype_of_the_graph(dtype):
     graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.5, 1.5], dtype=dtype))
     for unique in (False, True):
-        assert [path.energy.dtype for path in best_paths(graph, 5, unique)] == [dtype] * 2
+        assert [path.energy.dtype for path in best_paths(graph, 5, unique=unique)] == [dtype] * 2
 
 
 def test_bad_input_is_refused():
@@ -227,5 +227,5 @@ def test_bad_input_is_refused():
 @pytest.mark.parametrize("unique", [False, True])
 def test_no_path(unique):
     for graph in (Graph(Structure([], [], [], states=0)), Graph(Structure([0], [1], [0], states=3))):
-        assert best_paths(graph, 3, unique) == []
-    assert best_paths(Graph.linear([0]), 0, unique) == []
+        assert best_paths(graph, 3, unique=unique) == []
+    assert best_paths(Graph.linear([0]), 0, unique=unique) == []

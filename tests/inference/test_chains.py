@@ -38,7 +38,7 @@ def test_chains_stay_in_the_distribution(window):
     for seed, (graph, beta) in enumerate(random_graphs(30, window)):
         count = 300
         begin = random_paths(graph, count, beta, seeded(seed))
-        chains = PathChains(graph, begin, window, beta, generator=seeded(seed))
+        chains = PathChains(graph, begin, beta, seeded(seed), window=window)
         assert are_likely(arcs_of(chains.move(graph, 1)), shares(graph, beta), count)
 
 
@@ -46,7 +46,7 @@ def test_chains_stay_in_the_distribution(window):
 def test_chains_reach_the_distribution_from_anywhere(window):
     for seed, (graph, beta) in enumerate(random_graphs(30, 10 + window)):
         count = 300
-        chains = PathChains(graph, [best_path(graph)] * count, window, beta, generator=seeded(seed))
+        chains = PathChains(graph, [best_path(graph)] * count, beta, seeded(seed), window=window)
         moves = 60 if window == 1 else 12
         assert are_likely(arcs_of(chains.move(graph, moves)), shares(graph, beta), count)
 
@@ -54,7 +54,7 @@ def test_chains_reach_the_distribution_from_anywhere(window):
 def test_what_lies_outside_a_window_stays():
     source = np.repeat(np.arange(200), 2)
     graph = Graph(Structure(source, source + 1, np.tile([0, 1], 200)))
-    chains = PathChains(graph, [best_path(graph)], 1, generator=seeded())
+    chains = PathChains(graph, [best_path(graph)], window=1, generator=seeded())
     before = chains.move(graph, 1)[0].arcs
     changed = []
     for _ in range(200):
@@ -75,9 +75,7 @@ def test_an_extra_energy_is_met_by_accepting():
         return 3.0 * (len(set(outputs)) == 1)
 
     begin = random_paths(graph, 300, 1.3, seeded())
-    chains = PathChains(
-        graph, begin, 2, 1.3, extra=lambda path: extra(path.output_labels), generator=seeded()
-    )
+    chains = PathChains(graph, begin, 1.3, seeded(), window=2, extra=lambda path: extra(path.output_labels))
     found = arcs_of(chains.move(graph, 15))
     assert are_likely(found, shares(graph, 1.3, extra), 300)
     assert not are_likely(found, shares(graph, 1.3), 300)
@@ -97,7 +95,9 @@ def test_the_generator_decides():
     source = np.repeat(np.arange(30), 2)
     graph = Graph(Structure(source, source + 1, np.tile([0, 1], 30)))
     once, again, other = (
-        PathChains(graph, [best_path(graph)], 30, generator=seeded(seed)).move(graph, 3)[0].input_labels
+        PathChains(graph, [best_path(graph)], window=30, generator=seeded(seed))
+        .move(graph, 3)[0]
+        .input_labels
         for seed in (1, 1, 2)
     )
     assert once == again != other
@@ -110,7 +110,7 @@ def test_bad_input_is_refused():
         with pytest.raises(GraphError, match="β"):
             PathChains(graph, [path], beta=beta)
     with pytest.raises(GraphError, match="not 0"):
-        PathChains(graph, [path], 0)
+        PathChains(graph, [path], window=0)
     with pytest.raises(GraphError, match="no path for a chain"):
         PathChains(graph, [])
     for arcs, message in (
@@ -121,6 +121,13 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(GraphError, match=message):
             PathChains(graph, [path._replace(arcs=np.array(arcs, np.int64))])
+    nothing = Graph(Structure([], [], []))
+    with pytest.raises(GraphError, match="begins with a Path, not None"):
+        PathChains(nothing, [best_path(nothing)])
+    with pytest.raises(GraphError, match="-1 moves"):
+        PathChains(graph, [path]).move(graph, -1)
+    with pytest.raises(GraphError, match=r"extra energies .* must not be NaN"):
+        PathChains(graph, [path], extra=lambda path: math.nan).move(graph, 1)
     with pytest.raises(GraphError, match="another structure"):
         PathChains(graph, [path]).move(Graph.linear([0]), 1)
     with pytest.raises(GraphError, match="nan"):

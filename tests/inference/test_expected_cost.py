@@ -48,7 +48,7 @@ def test_settings_of_autograd_are_kept() -> None:
 
 def test_bad_input_is_refused() -> None:
     graph = selector((0,))
-    for beta, message in ((0.0, "β must be positive"), (math.inf, "need a finite β")):
+    for beta, message in ((0.0, "β must be positive"), (math.inf, "needs a finite β")):
         with pytest.raises(GraphError, match=message):
             expected_cost(graph, graph, beta)
     for graphs_and_costs in (([graph], graph), ([graph], [graph, graph])):

@@ -56,7 +56,7 @@ def repeated(loss, times=30):
 def test_sampled_nll_has_the_gradient_of_the_likelihood_on_average():
     wanted = gradient_of(exact)
     few, many = (
-        repeated(lambda every, desired, generator, n=n: sampled_nll(every, desired, n, BETA, generator))
+        repeated(lambda every, desired, generator, n=n: sampled_nll(every, desired, BETA, generator, count=n))
         for n in (10, 160)
     )
     assert error(few, wanted) < 5
@@ -71,7 +71,7 @@ def test_contrastive_divergence_approaches_it_as_steps_grow():
     estimates = [
         repeated(
             lambda every, desired, generator, k=k: contrastive_divergence(
-                every, desired, k, 50, 2, BETA, generator
+                every, desired, BETA, generator, steps=k, count=50, window=2
             )
         )
         for k in (1, 5, 60)
@@ -87,7 +87,7 @@ def test_contrastive_divergence_approaches_it_as_steps_grow():
 def test_a_window_of_the_whole_graph_makes_each_step_an_exact_sample():
     estimates = repeated(
         lambda every, desired, generator: contrastive_divergence(
-            every, desired, 1, 50, STEPS + 1, BETA, generator
+            every, desired, BETA, generator, count=50, window=STEPS + 1
         )
     )
     assert error(estimates, gradient_of(exact)) < 5
@@ -95,10 +95,10 @@ def test_a_window_of_the_whole_graph_makes_each_step_an_exact_sample():
 
 def test_persistent_chains_approach_it_from_anywhere():
     wanted = gradient_of(exact)
-    chains = [PathChains(GRAPH, [best_path(GRAPH)] * 50, 2, BETA, generator=seeded())]
+    chains = [PathChains(GRAPH, [best_path(GRAPH)] * 50, BETA, seeded(), window=2)]
 
     def loss(everything):
-        return persistent_contrastive_divergence(everything, [ANSWER], chains, 5)
+        return persistent_contrastive_divergence(everything, [ANSWER], chains, steps=5)
 
     first = gradient_of(loss)
     for _ in range(20):
@@ -115,12 +115,14 @@ def test_training_by_persistent_chains_learns_the_distribution():
     shares = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     structure = Structure([0, 0, 0], [1, 1, 1], [0, 1, 2])
     energies = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    chains = PathChains(Graph(structure, energies), random_paths(Graph(structure), 30, generator=seeded()), 1)
+    chains = PathChains(
+        Graph(structure, energies), random_paths(Graph(structure), 30, generator=seeded()), window=1
+    )
     answers = [Graph.linear([label]).to(torch.float64) for label in range(3)]
     total = torch.zeros_like(energies.detach())
     for step in range(200):
         graph = Graph(structure, energies)
-        losses = persistent_contrastive_divergence([graph] * 3, answers, [chains] * 3, 1)
+        losses = persistent_contrastive_divergence([graph] * 3, answers, [chains] * 3, steps=1)
         (gradient,) = torch.autograd.grad(losses @ shares, energies)
         with torch.no_grad():
             energies -= 0.3 / (1 + step / 50) * gradient
@@ -155,13 +157,13 @@ def test_bad_input_is_refused():
             with pytest.raises(GraphError, match="β"):
                 loss([GRAPH], [ANSWER], beta=beta)
     with pytest.raises(GraphError, match="number of samples"):
-        sampled_nll([GRAPH], [ANSWER], 0)
+        sampled_nll([GRAPH], [ANSWER], count=0)
     with pytest.raises(GraphError, match="number of chains"):
         contrastive_divergence([GRAPH], [ANSWER], count=0)
     with pytest.raises(GraphError, match="number of moves"):
-        contrastive_divergence([GRAPH], [ANSWER], 0)
+        contrastive_divergence([GRAPH], [ANSWER], steps=0)
     with pytest.raises(GraphError, match="number of moves"):
-        persistent_contrastive_divergence([GRAPH], [ANSWER], chains, 0)
+        persistent_contrastive_divergence([GRAPH], [ANSWER], chains, steps=0)
     for call in (
         lambda: sampled_nll([GRAPH], []),
         lambda: contrastive_divergence([GRAPH], []),

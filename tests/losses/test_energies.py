@@ -224,6 +224,18 @@ def test_risk_of_no_answer_is_infinite() -> None:
     assert losses.expected_risk(torch.zeros(2, 0), torch.zeros(2, 0)).tolist() == [INF, INF]
 
 
+def test_what_does_not_fit_is_refused() -> None:
+    one, three = tensor([1.0]), tensor([1.0, 2.0, 3.0])
+    for call, message in (
+        (lambda: losses.hinge(three, tensor([1.0, 2.0])), "hinge do not fit each other"),
+        (lambda: losses.expected_risk(three, tensor([1.0, 2.0])), "expected_risk do not fit each other"),
+        (lambda: losses.expected_risk(three, tensor([1.0, INF, 2.0])), r"costs \+inf"),
+        (lambda: losses.hinge(one, one, margin="wide"), "margin of hinge must be 0 or more, not 'wide'"),
+    ):
+        with pytest.raises(GraphError, match=message):
+            call()
+
+
 @pytest.mark.parametrize("name", ["info_nce", "nce", "additive_margin"])
 def test_sets_of_no_wrong_answers_cost_nothing(name: str) -> None:
     assert LOSSES[name].function(torch.tensor([1.0, 2.0]), torch.zeros(2, 0)).tolist() == [0.0, 0.0]

@@ -24,9 +24,10 @@ def test_the_table_is_up_to_date() -> None:
     assert page.table().count("\n") == len(LOSSES) + 2
 
 
-def test_a_loss_without_a_section_has_no_row() -> None:
-    with pytest.raises(ValueError, match="no section 'Margin'"):
-        page._section("E(Y): something.\n\nCollapse: no.", "Margin")
+def test_every_loss_says_what_the_table_asks() -> None:
+    for one in LOSSES.values():
+        assert all(one.says(title) for title in page.SECTIONS), one.name
+    assert LOSSES["energy"].says("Temper") == ""
 
 
 def test_its_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_competition_is_with_energies_less_the_margin(
         found, margin = path_energies(graph), [0.3, 1.0][number % 2]
         # The best answer is desired, and every third time another that is not there.
         answers = [min(found, key=lambda pair: pair[1].item())[0].outputs, *[(1, 0, 1, 1)][: number % 3 // 2]]
-        competing = cost_augmented(graph, acceptor(union(*map(selector, answers)), [0, 1]), margin)
+        competing = cost_augmented(graph, acceptor(union(*map(selector, answers)), [0, 1]), margin=margin)
         energies = torch.stack(
             [energy - margin * nearest(walk.outputs, answers, distance) for walk, energy in found]
         )

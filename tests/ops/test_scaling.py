@@ -1,8 +1,11 @@
+import math
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtn_ebm import Graph
+from gtn_ebm import Graph, GraphError
 from gtn_ebm.ops.scaling import scale
 from tests.enumeration import graphs, requiring_grad, walks
 
@@ -13,6 +16,12 @@ def test_paths_are_the_same_with_so_many_times_the_energy(graph: Graph, factor: 
     assert [walk[:5] for walk in scaled] == [walk[:5] for walk in walks(graph)]
     for ours, given_walk in zip(scaled, walks(graph), strict=True):
         assert abs(ours.energy - factor * given_walk.energy) < 1e-9
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, "2", torch.ones(1)])
+def test_what_is_no_number_is_refused(factor: object) -> None:
+    with pytest.raises(GraphError, match="by a finite number"):
+        scale(Graph.linear([0]), factor)  # type: ignore[arg-type]
 
 
 @given(graphs())

@@ -127,6 +127,8 @@ def test_nothing_to_read_is_none():
     assert something.labels == [0, 0]
     assert something.confidence == 1.0
     assert compose(graphs[0], Graph.linear([0, 0])).arcs == 0
+    with pytest.raises(GraphError, match="finite β"):
+        reads_two.read(graphs, beta=math.inf)
 
 
 def test_unknown_losses_are_refused():

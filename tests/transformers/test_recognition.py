@@ -16,7 +16,7 @@ def cut_or_not():
 
 def test_every_piece_gets_every_class():
     energies = torch.tensor([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]])
-    graph = interpretation_graph(cut_or_not(), energies, Symbols("ab"))
+    graph = interpretation_graph(cut_or_not(), energies, classes=Symbols("ab"))
     found = {walk.inputs: walk.energy for walk in walks(graph)}
     assert found == {
         (0, 0): 5.25, (0, 1): 9.25, (1, 0): 6.25, (1, 1): 10.25, (0,): 16.0, (1,): 32.0
@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(GraphError, match=r"needs energies \[3, classes\], not \[2, 2\]"):
         interpretation_graph(segmentation, torch.zeros(2, 2))
     with pytest.raises(GraphError, match="energies of 2 classes, but 3 names"):
-        interpretation_graph(segmentation, torch.zeros(3, 2), Symbols("abc"))
+        interpretation_graph(segmentation, torch.zeros(3, 2), classes=Symbols("abc"))
     with pytest.raises(GraphError, match=r"attribute 'input'.* it has \['number'\]"):
         RecognitionTransformer(nn.Identity())([segmentation])
     pieces = segmentation.with_attributes(input=torch.zeros(3))

@@ -33,6 +33,10 @@ def test_answers_may_be_strings_acceptors_or_anything_with_an_acceptor():
     assert kept.energies.tolist() == [2.0]
     with pytest.raises(GraphError, match="1 graphs, but 2 desired answers"):
         PathSelector()([graph], ["a", "b"])
+    with pytest.raises(GraphError, match="labels ≥ 0, not -1"):
+        PathSelector()([graph], [[0, -1]])
+    with pytest.raises(GraphError, match="an answer is labels"):
+        PathSelector()([graph], [None])
     with pytest.raises(GraphError, match="no output symbols"):
         PathSelector()([either], ["a"])
     with pytest.raises(GraphError, match="no symbol 'c'"):

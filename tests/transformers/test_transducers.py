@@ -81,10 +81,19 @@ def test_word_pieces_are_marginalised_over():
     )
 
 
-@pytest.mark.parametrize("pieces", [[], [[0], []]])
-def test_word_pieces_that_are_none_are_refused(pieces):
-    with pytest.raises(GraphError, match="a piece at least"):
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [([], "a piece at least"), ([[0], []], "a piece at least"), ([[0], [1, -1]], "≥ 0, not -1")],
+)
+def test_word_pieces_that_are_none_are_refused(pieces, message):
+    with pytest.raises(GraphError, match=message):
         word_pieces(pieces)
+
+
+@pytest.mark.parametrize("energy", [math.nan, -math.inf])
+def test_energies_that_are_none_are_refused(energy):
+    with pytest.raises(GraphError, match="must not be NaN or −inf"):
+        Transducer(Graph.linear([0], energies=torch.tensor([energy])))
 
 
 def test_bigram_without_a_label_is_refused():

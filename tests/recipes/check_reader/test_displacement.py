@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from gtn_ebm import GraphError, compose, free_energy
-from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, places_graph, spellings
+from gtn_ebm import Graph, GraphError, compose, free_energy
+from gtn_ebm.transformers import interpretation_graph
+from recipes.check_reader.displacement import BLANK, PLACES, DisplacementNetwork, meanings, spellings
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import SEGMENTATION
 
@@ -36,8 +37,9 @@ class TestSpellings:
         target = torch.tensor([[int(digit) for digit in digits]])
         lengths = torch.tensor([20]), torch.tensor([len(digits)])
         expected = torch.nn.functional.ctc_loss(-energies[:, None], target, *lengths, BLANK, reduction="sum")
+        places = interpretation_graph(Graph.linear(range(20)), energies, PLACES)
         torch.testing.assert_close(
-            free_energy(compose(places_graph(energies), spellings(digits).to(torch.float64))), expected
+            free_energy(compose(places, spellings(digits).to(torch.float64))), expected
         )
 
     def test_of_no_digits_only(self) -> None:
@@ -45,14 +47,22 @@ class TestSpellings:
             spellings("1x")
 
 
+class TestMeanings:
+    def test_of_every_sequence_is_what_remains_of_it(self) -> None:
+        for sequence in itertools.product([BLANK, 3, 7], repeat=4):
+            found = walks(compose(Graph.linear(sequence, input_symbols=PLACES), meanings()))
+            collapsed = tuple(label for label, _ in itertools.groupby(sequence) if label != BLANK)
+            assert [walk.outputs for walk in found] == [collapsed]
+
+
 class TestNetwork:
     def test_gives_probabilities_for_the_columns_that_count(self) -> None:
         network = DisplacementNetwork(features=6, width=4).eval()
         segmentations = [replace(SEGMENTATION, ink=np.ones((48, width), np.float32)) for width in (36, 18)]
         columns = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(0))
-        energies = network(columns, segmentations)
+        energies = network(columns, [9, 5], segmentations)
         assert [list(of_image.shape) for of_image in energies] == [[9, len(PLACES)], [5, len(PLACES)]]
         for of_image in energies:
             torch.testing.assert_close(of_image.neg().exp().sum(1), torch.ones(len(of_image)))
-        (alone,) = network(columns[1:, :5], segmentations[1:])
+        (alone,) = network(columns[1:, :5], [5], segmentations[1:])
         torch.testing.assert_close(alone, energies[1])

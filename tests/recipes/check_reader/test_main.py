@@ -67,10 +67,10 @@ class TestHelp:
             check=True,
         )
         assert done.stderr == ""
-        for command in ("train", "evaluate", "read", "demo"):
+        for command in ("train", "compare", "evaluate", "read", "demo"):
             assert command in done.stdout
 
-    @pytest.mark.parametrize("command", ["train", "evaluate", "read", "demo"])
+    @pytest.mark.parametrize("command", ["train", "compare", "evaluate", "read", "demo"])
     def test_of_each_command(self, run: Run, command: str) -> None:
         outcome = run(command, "--help")
         assert outcome.code == 0
@@ -170,7 +170,7 @@ class TestTrainRefuses:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            (["--loss", "hinge"], ["hinge", "nll, perceptron"]),
+            (["--loss", "regret"], ["regret", "energy, perceptron, hinge"]),
             (["--grammar", "absent.txt"], ["absent.txt"]),
             (["--digits", "absent"], ["absent"]),
         ],

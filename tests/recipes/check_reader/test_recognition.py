@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gtn_ebm import best_path, compose, free_energy
+from gtn_ebm.transformers import interpretation_graph
 from recipes.check_reader.displacement import PLACES, spellings
 from recipes.check_reader.grammar import CLASSES
 from recipes.check_reader.recognition import (
@@ -15,7 +16,6 @@ from recipes.check_reader.recognition import (
     RecognitionTransformer,
     _bin_edges,
     _pool,
-    interpretation_graph,
 )
 from recipes.check_reader.segmentation import HEIGHT, Segmentation, segment
 from recipes.check_reader.synthetic import SyntheticAmount
@@ -136,7 +136,7 @@ class TestInterpretationGraph:
     def test_has_an_arc_for_each_region_and_class(self, segmentations: list[Segmentation]) -> None:
         found = segmentations[2]
         energies = torch.arange(len(found.arcs) * len(CLASSES), dtype=torch.float32).view(-1, len(CLASSES))
-        graph = interpretation_graph(found, energies, CLASSES)
+        graph = interpretation_graph(found.graph, energies, CLASSES)
         assert graph.input_symbols == graph.output_symbols == CLASSES
         arcs = zip(
             graph.source, graph.destination, graph.input_labels, graph.attributes["region"], graph.energies,

@@ -6,175 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gtn_ebm import DataError, Graph, compose
+from gtn_ebm import DataError
 from recipes.check_reader import training
-from recipes.check_reader.data import Box
-from recipes.check_reader.displacement import BLANK, PLACES, places_graph
-from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
+from recipes.check_reader.grammar import CLASSES, Grammar
 from recipes.check_reader.reader import CheckReader
-from recipes.check_reader.recognition import Evidence, interpretation_graph
-from recipes.check_reader.segmentation import Segmentation
-from recipes.check_reader.training import LOSSES, Drawing, Lesson, Lessons, Settings, Training, losses
-from tests.enumeration import walks
-from tests.recipes.check_reader.small import REGIONS, SEGMENTATION, SETTINGS, small_material
+from recipes.check_reader.training import Lessons, Settings, Training
+from tests.recipes.check_reader.small import SETTINGS, small_material
 
 GRAMMAR = Grammar.read()
-
-
-class TestLosses:
-    """On interpretation graphs so small that every path and its meanings can be written out."""
-
-    @pytest.mark.parametrize("loss", ["nll", "perceptron"])
-    @pytest.mark.parametrize(
-        ("digits", "drawing"),
-        [
-            ("12", None),
-            ("1", None),
-            ("12", Drawing("1.2", [(0, 0, 10, 9), (10, 0, 10, 9), (20, 0, 10, 9)])),
-            ("1", Drawing("1-", [(0, 0, 10, 9), (10, 0, 20, 9)])),
-            ("12", Drawing("12", [(0, 0, 17, 9), (18, 0, 13, 9)])),
-        ],
-    )
-    def test_and_their_gradients_are_those_of_enumeration(
-        self, loss: str, digits: str, drawing: Drawing | None
-    ) -> None:
-        evidence = given(seed=1)
-        lesson = Lesson(SEGMENTATION, digits, drawing)
-        ours, unreachable = losses(Given([evidence]), GRAMMAR, [lesson], LOSSES[loss].beta)
-        assert unreachable == 0
-        assert ours.shape == (1,)
-        leaves = evidence.interpretation.energies, evidence.places.energies
-        gradients = torch.autograd.grad(ours.sum(), leaves)
-
-        beta = {"nll": 1.0, "perceptron": 1e6}[loss]
-        readings, spelt = written_out(evidence.interpretation), spelt_out(evidence.places)
-        desired = [
-            reading.energy
-            for reading in readings
-            if (reading.answer == digits if drawing is None else fits(reading, drawing))
-        ]
-        desired_places = [energy for energy, answer in spelt if answer == digits]
-        expected = (
-            soft_minimum(desired, beta)
-            - soft_minimum([reading.energy for reading in readings], beta)
-            + soft_minimum(desired_places, beta)
-            - soft_minimum([energy for energy, _ in spelt], beta)
-        )
-        torch.testing.assert_close(ours[0].double(), expected, rtol=1e-5, atol=2e-5)
-        for gradient, of_expected in zip(gradients, torch.autograd.grad(expected, leaves), strict=True):
-            torch.testing.assert_close(gradient, of_expected, rtol=1e-4, atol=1e-5)
-
-    @pytest.mark.parametrize("loss", ["nll", "perceptron"])
-    def test_are_never_negative(self, loss: str) -> None:
-        evidence = [given(seed) for seed in range(12)]
-        lessons = [Lesson(SEGMENTATION, digits, None) for digits in ("12", "1", "2", "21")] * 3
-        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss].beta)
-        assert unreachable == 0
-        assert of_all.min() >= -1e-5
-        assert of_all.max() > 0.5
-
-    @pytest.mark.parametrize("loss", ["nll", "perceptron"])
-    def test_of_an_answer_out_of_reach_is_zero_and_moves_nothing(self, loss: str) -> None:
-        evidence = [given(seed) for seed in range(3)]
-        elsewhere = Drawing("12", [(0, 0, 1, 9), (20, 0, 10, 9)])
-        answers = [("12", None), ("98765", None), ("12", elsewhere)]
-        lessons = [Lesson(SEGMENTATION, *answer) for answer in answers]
-        of_all, unreachable = losses(Given(evidence), GRAMMAR, lessons, LOSSES[loss].beta)
-        assert unreachable == 2
-        assert of_all[1:].tolist() == [0.0, 0.0]
-        assert of_all[0] > 0
-        for part in Evidence._fields:
-            energies = [getattr(one, part).energies for one in evidence]
-            of_first, *of_others = torch.autograd.grad(of_all.sum(), energies, retain_graph=True)
-            assert of_first.isfinite().all()
-            assert of_first.abs().max() > 0
-            assert not any(gradient.any() for gradient in of_others)
-
-
-class Given(torch.nn.Module):
-    """A network that answers with evidence made before."""
-
-    def __init__(self, evidence: list[Evidence]):
-        super().__init__()
-        self.evidence = evidence
-
-    def forward(self, segmentations: Sequence[Segmentation]) -> list[Evidence]:
-        assert len(segmentations) == len(self.evidence)
-        return self.evidence
-
-
-def given(seed: int) -> Evidence:
-    """Five classes a region, and three places."""
-    random = torch.Generator().manual_seed(seed)
-    energies = torch.full((len(REGIONS), len(CLASSES)), torch.inf)
-    classes = CLASSES.labels("12.~-")
-    energies[:, classes] = 2 * torch.randn(len(REGIONS), len(classes), generator=random)
-    of_places = torch.randn(3, len(PLACES), generator=random)
-    return Evidence(
-        interpretation_graph(SEGMENTATION, energies.requires_grad_(), CLASSES),
-        places_graph(of_places.requires_grad_()),
-    )
-
-
-class Written(NamedTuple):
-    """A path of the interpretation graph with a path of the grammar: its energy, what it means, the symbols
-    drawn and the region of each."""
-
-    energy: torch.Tensor
-    answer: str
-    symbols: str
-    regions: list[int]
-
-
-def written_out(graph: Graph) -> list[Written]:
-    readings = []
-    for walk in walks(graph):
-        symbols = "".join(map(CLASSES.name, walk.inputs))
-        regions = graph.attributes["region"][list(walk.arcs)].tolist()
-        for meaning in walks(compose(Graph.linear(walk.inputs, input_symbols=CLASSES), GRAMMAR.graph)):
-            energy = graph.energies[list(walk.arcs)].double().sum() + meaning.energy
-            readings.append(Written(energy, "".join(map(DIGITS.name, meaning.outputs)), symbols, regions))
-    return readings
-
-
-def spelt_out(places: Graph) -> list[tuple[torch.Tensor, str]]:
-    """The energy of each path, and the digits it means."""
-    return [
-        (
-            places.energies[list(walk.arcs)].double().sum(),
-            "".join(PLACES.name(label) for label, _ in itertools.groupby(walk.inputs) if label != BLANK),
-        )
-        for walk in walks(places)
-    ]
-
-
-def fits(reading: Written, drawing: Drawing) -> bool:
-    """Whether it has the symbols drawn, and each digit where a digit of its name was drawn."""
-    placed = all(
-        any(symbol == drawn and overlap(region, box) >= 0.6 for drawn, box in zip(*drawing, strict=True))
-        for symbol, region in zip(reading.symbols, reading.regions, strict=True)
-        if symbol in "12"
-    )
-    return placed and reading.symbols.replace("~", "") == drawing.symbols
-
-
-def overlap(region: int, box: Box) -> float:
-    start, end = 10 * REGIONS[region]
-    x, _, width, _ = box
-    return max(0, min(end, x + width) - max(start, x)) / (max(end, x + width) - min(start, x))
-
-
-def soft_minimum(energies: list[torch.Tensor], beta: float) -> torch.Tensor:
-    return -torch.logsumexp(-beta * torch.stack(energies), 0) / beta
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +45,10 @@ class TestTraining:
         names = {path.name for path in learned.iterdir()}
         assert names == {"model.safetensors", "model.json", "grammar.txt", "checkpoint.pt", "metrics.csv"}
 
-    def test_learns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("loss", ["nll", "perceptron"])
+    def test_learns(self, loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(training, "WARM_UP_STEPS", 1)
-        settings = Settings(pretraining=0, epochs=8, synthetic=0, batch=1, rate=1e-2)
+        settings = Settings(loss, pretraining=0, epochs=8, synthetic=0, batch=1, rate=1e-2)
         images = small_material().images[:2]
         train(tmp_path, settings, images=images, validation=images)
         rows = metrics(tmp_path)
@@ -246,7 +93,7 @@ class TestTraining:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"loss": "hinge"}, "hinge"),
+            ({"loss": "regret"}, "no loss 'regret'; there are energy, perceptron"),
             ({"epochs": -1}, "epochs is -1"),
             ({"pretraining": -1}, "pretraining"),
             ({"synthetic": -1}, "synthetic"),
