@@ -126,7 +126,7 @@ def _of_rows(
     targets: Sequence[Graph | ArrayLike],
     blank: int | None,
 ) -> list[Alignment] | None:
-    """The same for rows of labels, without making their graphs; None where these have to say what is amiss."""
+    """The same for rows of labels, without their graphs; None where these have to say what is amiss."""
     check_floating(emissions, "emissions", "batch", "frames", "classes")
     each = lengths_of(lengths, len(emissions), emissions.shape[1])
     rows = [row for target in targets if (row := _row(target, emissions.shape[2], blank)) is not None]
