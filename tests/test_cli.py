@@ -266,7 +266,7 @@ def test_every_command_explains_itself(run: Run) -> None:
         (["connect", "nowhere.fst"], b"", "nowhere.fst cannot be read"),
         (["connect"], b"", "standard input is empty"),
         (["connect"], b"x", "standard input, byte 0"),
-        (["connect", "words.fst", "-o", ".."], b"", "..: "),
+        (["connect", "words.fst", "-o", ".."], b"", ": Is a directory"),
         (["connect"], b"\xd6\xfd\xb2\x7e\x06\x00\x00", "standard input"),
         (["compile"], b"0 1 1\n", "standard input, line 1"),
         (["compose", "-", "-"], b"", "standard input"),

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
-from gtn_ebm.dense import topologies
+from gtn_ebm.dense import cuda, topologies
 from gtn_ebm.dense.checks import check_floating, lengths_of
 from gtn_ebm.dense.free_energy import posteriors
 from gtn_ebm.dense.least_energy import (
@@ -126,12 +126,11 @@ def _of_rows(
     targets: Sequence[Graph | ArrayLike],
     blank: int | None,
 ) -> list[Alignment] | None:
-    """The same for rows of labels, without making their graphs; None where only these can tell what is amiss,
-    or how to read a label that is the blank."""
+    """The same for rows of labels, without their graphs; None where these have to say what is amiss."""
     check_floating(emissions, "emissions", "batch", "frames", "classes")
     each = lengths_of(lengths, len(emissions), emissions.shape[1])
     rows = [row for target in targets if (row := _row(target, emissions.shape[2], blank)) is not None]
-    if blank is None or not len(targets) == len(rows) == len(each):
+    if blank is None or cuda.takes(emissions) or not len(targets) == len(rows) == len(each):
         return None
     detached = emissions.detach()
 
