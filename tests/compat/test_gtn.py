@@ -121,6 +121,25 @@ def test_ctc_is_torchs(target: list[int]) -> None:
     torch.testing.assert_close(back.double(), slope, atol=1e-5, rtol=1e-4)
 
 
+def test_ctc_of_any_graph_of_log_probabilities_is_that_of_a_linear_one() -> None:
+    frames, classes, target = 5, 3, [1, 0]
+    weights = np.random.default_rng(0).normal(size=(frames, classes)).astype(np.float32)
+    linear = gtn.linear_graph(frames, classes)
+    linear.set_weights(weights)
+    other = gtn.Graph()
+    for frame in range(frames + 1):
+        other.add_node(frame == 0, frame == frames)
+    for frame, label in itertools.product(range(frames), reversed(range(classes))):
+        other.add_arc(frame, frame + 1, label, label, float(weights[frame, label]))
+    losses = [gtn.criterion.ctc_loss(g, target, 2) for g in (linear, other)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+    for loss in losses:
+        gtn.backward(loss)
+    of_other = other.grad().weights_to_numpy().reshape(frames, classes)[:, ::-1]
+    assert linear.grad().weights_to_numpy().reshape(frames, classes) == pytest.approx(of_other, abs=1e-6)
+    assert gtn.criterion.ctc_loss(linear, [1, 7], 2).item() == math.inf
+
+
 def asg_transitions(classes: int, weights: np.ndarray) -> gtn.Graph:
     g = gtn.Graph()
     g.add_node(True)
