@@ -4,7 +4,7 @@ from itertools import takewhile
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtn_ebm import CycleError, Graph, GraphError, Structure
@@ -95,14 +95,16 @@ def test_the_k_best_of_cyclic_graphs(graph):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(graphs(acyclic=False, energies=LOOPED, most_states=4, most_arcs=5))
 def test_expectations_on_cycles_are_derivatives(graph):
     graph = with_values(graph)
     total, weighted = expectation("value").total(graph).tolist()
     energies = graph.energies.clone().requires_grad_()
     free = log().total(graph.with_energies(energies))
-    assume(free < math.inf)
+    if free == math.inf:  # no path, as in most graphs so small
+        assert total == weighted == 0.0
+        return
     free.backward()
     uses = energies.grad.numpy()
     assert total == pytest.approx(math.exp(-float(free.detach())))
