@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.dense import cuda, topologies
-from gtn_ebm.dense.checks import check_floating, lengths_of
+from gtn_ebm.dense.checks import check_energies, check_floating, lengths_of
 from gtn_ebm.dense.free_energy import posteriors
 from gtn_ebm.dense.least_energy import (
     PathBatch,
     Trace,
-    check_energies,
     energies,
     labels_of,
     prepare_paths,
@@ -248,6 +248,7 @@ def _spans(
     return spans(graph, trace.arcs, paid, blank, None if certain is None else as_array(certain)[read])
 
 
+@takes_graphs
 def fewest_frames(graph: Graph) -> int | None:
     """How many frames the shortest path of finite energy takes; None where there is no path.
 

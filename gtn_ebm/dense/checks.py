@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph, as_array
 
 LARGEST_LABEL = 2**31 - 1
 
@@ -23,6 +24,19 @@ def check_floating(values: object, name: str, *sides: str) -> None:
             f"{name} must be a floating tensor [{', '.join(sides)}], "
             f"not {values.dtype} of shape {list(values.shape)}"
         )
+
+
+def check_energies(values: NDArray[Any], what: str) -> None:
+    """Raises GraphError where an energy is NaN or −inf; ``what`` names the place it is in."""
+    if values.size and not values.min() > -np.inf:
+        place = np.argwhere(~(values > -np.inf))[0]
+        raise GraphError(f"{what.format(*place)} is {values[tuple(place)]}; energies are finite or +inf")
+
+
+def check_energies_of(graph: Graph, named: str) -> None:
+    """``check_energies`` of all energies of a graph, which goes by this name."""
+    for what in ("energies", "initial", "final"):
+        check_energies(as_array(getattr(graph, what)), f"{what}[{{}}] of {named}")
 
 
 def check_class(label: int, classes: int, what: str) -> None:

@@ -15,8 +15,7 @@ from torch import Tensor
 from gtn_ebm.arguments import check_graph, takes_graphs
 from gtn_ebm.dense.alignment import Span, spans
 from gtn_ebm.dense.batch import frame_arcs, prepare
-from gtn_ebm.dense.checks import check_count, check_floating
-from gtn_ebm.dense.least_energy import check_energies
+from gtn_ebm.dense.checks import check_count, check_energies, check_energies_of, check_floating
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -188,8 +187,7 @@ def _search_graph(graph: Graph) -> _SearchGraph:
     versions = tuple(None if part.is_inference() else part._version for part in parts)
     if known is None or known.versions != versions or None in versions:
         frame_arcs(graph.structure)  # refuses cycles of epsilons
-        for what in ("energies", "initial", "final"):
-            check_energies(as_array(getattr(graph, what)), f"{what}[{{}}] of the decoding graph")
+        check_energies_of(graph, "the decoding graph")
         consumes = graph.input_labels != EPSILON
         initial = as_array(graph.initial).astype(np.float64)
         known = _known[graph] = _SearchGraph(

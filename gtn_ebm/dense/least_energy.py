@@ -14,7 +14,7 @@ from torch import Tensor
 from gtn_ebm import inference
 from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import FrameArcs, prepare
-from gtn_ebm.errors import GraphError
+from gtn_ebm.dense.checks import check_energies
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.inference import Path
 from gtn_ebm.kernels import chain_paths, frame_paths
@@ -148,13 +148,6 @@ def _traces_on_gpu(batch: PathBatch, items: Sequence[int]) -> list[Trace | None]
         emissions if len(items) == len(emissions) else emissions[list(items)],
     )
     return [None if trace is None else Trace(*trace) for trace in found]
-
-
-def check_energies(values: NDArray[Any], what: str) -> None:
-    """Raises GraphError where an energy is NaN or −inf; ``what`` names the place it is in."""
-    if values.size and not values.min() > -np.inf:
-        place = np.argwhere(~(values > -np.inf))[0]
-        raise GraphError(f"{what.format(*place)} is {values[tuple(place)]}; energies are finite or +inf")
 
 
 def _trace(frames: NDArray[Any], graph: Graph, arcs: FrameArcs | None) -> Trace | None:

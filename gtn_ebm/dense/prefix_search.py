@@ -11,8 +11,14 @@ from torch import Tensor
 
 from gtn_ebm.arguments import check_graph, takes_graphs
 from gtn_ebm.dense.batch import frame_arcs
-from gtn_ebm.dense.checks import check_class, check_count, check_floating, lengths_of
-from gtn_ebm.dense.least_energy import check_energies
+from gtn_ebm.dense.checks import (
+    check_class,
+    check_count,
+    check_energies,
+    check_energies_of,
+    check_floating,
+    lengths_of,
+)
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import prefix_search as kernels
@@ -173,8 +179,7 @@ def _least_step(grammar: tuple[NDArray[Any], ...]) -> float:
 def _as_arrays(grammar: Graph) -> tuple[tuple[NDArray[Any], ...], int, NDArray[np.float64]]:
     """As the kernel takes it, its first state and its final energies."""
     frame_arcs(grammar.structure)  # refuses cycles of epsilons
-    for what in ("energies", "initial", "final"):
-        check_energies(as_array(getattr(grammar, what)), f"{what}[{{}}] of the grammar")
+    check_energies_of(grammar, "the grammar")
     starts = np.flatnonzero(as_array(grammar.initial) < np.inf)
     order = grammar.structure.out_by_input.arcs
     source, labels = grammar.source[order], grammar.input_labels[order]
