@@ -20,7 +20,7 @@ venv: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[recipes,notebooks,benchmarks,test]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[recipes,speech,cluster,lines,notebooks,benchmarks,test]'
 	touch $@
 
 test: $(INSTALLED)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +24,7 @@ from recipes.check_reader.material import PARTS, SYNTHETIC, cases, training_mate
 from recipes.check_reader.pictures import pictures
 from recipes.check_reader.reader import CheckReader, Reading
 from recipes.check_reader.training import AMOUNTS_PER_EPOCH, Settings, Training
+from recipes.commands import complain, printable, run, stoppable
 
 app = typer.Typer(
     help="Reads handwritten cheque amounts with a graph transformer network.",
@@ -89,7 +88,7 @@ def train(
     settings = Settings(loss=loss, pretraining=pretraining, epochs=epochs, seed=seed)
     amounts = Grammar.read(grammar or DEFAULT)
     training = Training(settings, training_material(data, digits), amounts, out)
-    with _stoppable():
+    with stoppable():
         training.run()
 
 
@@ -110,7 +109,7 @@ def compare(
     names = list(dict.fromkeys(by_name(name).name for name in loss or LOSSES))
     material = training_material(data, digits)
     arguments = names, seed, pretraining, epochs, images, material, Grammar.read(), out
-    with _stoppable():
+    with stoppable():
         typer.echo(comparison.compare(*arguments), nl=False)
 
 
@@ -150,7 +149,7 @@ def read(
         try:
             reading = reader.read(image)
         except GtnEbmError as error:
-            _complain(str(error))
+            complain(str(error))
             failed = True
             continue
         typer.echo(_line(image, reading, as_json))
@@ -175,16 +174,6 @@ def demo(
     typer.echo(f"open {page}")
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Lets one stop a training from the keyboard."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        typer.echo("\nstopped; the same command goes on from the last whole epoch", err=True)
-        raise typer.Exit(130) from error
-
-
 def _leave_a_core() -> None:
     """One core is for the worker that segments the next images; threads that wait for it would cost more."""
     if "OMP_NUM_THREADS" not in os.environ:
@@ -201,7 +190,7 @@ def _load(model: Path, grammar: Path | None) -> CheckReader:
 def _line(image: Path, reading: Reading, as_json: bool) -> str:
     if not as_json:
         figures = f"energy {reading.energy:.3f}\tconfidence {reading.confidence:.4f}"
-        return f"{_printable(str(image))}\t{reading}\t{figures}"
+        return f"{printable(str(image))}\t{reading}\t{figures}"
     return json.dumps(
         {
             "file": str(image),
@@ -240,15 +229,6 @@ def _draw(reading: Reading, folder: Path, name: str) -> None:
         write_whole(folder / f"{name}.{kind}.svg", picture)
 
 
-def _printable(text: str) -> str:
-    """On one line and in any encoding that has the letters, whatever a file is named."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _complain(message: str) -> None:
-    typer.echo(f"error: {_printable(message)}", err=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; what is wrong with its input becomes one line and exit code 2.
 
@@ -256,14 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command and its options; those of the command line where None.
     """
     cv2.setNumThreads(1)
-    try:
-        app(arguments)
-    except GtnEbmError as error:
-        _complain(str(error))
-        sys.exit(2)
-    except OSError as error:
-        _complain(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
-        sys.exit(2)
+    run(app, arguments)
 
 
 if __name__ == "__main__":

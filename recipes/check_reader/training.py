@@ -26,7 +26,7 @@ from recipes.check_reader.augmentation import augment, vary_ink
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
 from recipes.check_reader.grammar import CLASSES, Grammar
 from recipes.check_reader.objective import Drawing, Lesson, ReaderLoss, losses
-from recipes.check_reader.processes import Processes
+from recipes.processes import Processes
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, segment

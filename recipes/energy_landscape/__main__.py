@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,9 @@ import torch
 import typer
 from tqdm import tqdm
 
-from gtn_ebm import DataError, GtnEbmError
+from gtn_ebm import DataError
 from gtn_ebm.losses import LOSSES, by_name
+from recipes.commands import run
 from recipes.energy_landscape.gallery import Theory, write
 from recipes.energy_landscape.model import ARCHITECTURES
 from recipes.energy_landscape.problem import circle
@@ -56,14 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: those of the command line where None.
     """
-    try:
-        app(arguments)
-    except GtnEbmError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        sys.exit(2)
+    run(app, arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Reads lines of handwriting, whole, without cutting them into characters."""
