@@ -26,11 +26,11 @@ from recipes.check_reader.augmentation import augment, vary_ink
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
 from recipes.check_reader.grammar import CLASSES, Grammar
 from recipes.check_reader.objective import Drawing, Lesson, ReaderLoss, losses
-from recipes.processes import Processes
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.recognition import RecognitionTransformer
 from recipes.check_reader.segmentation import Segmentation, segment
 from recipes.check_reader.synthetic import Amounts
+from recipes.processes import Processes
 
 AMOUNTS_PER_EPOCH = 1000
 """Synthetic amounts that make an epoch of pretraining."""
