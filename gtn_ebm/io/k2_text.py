@@ -74,12 +74,12 @@ def read_k2_text(path: File) -> Graph:
             rows.extend(_label(text) for text in (fields[2], fields[-2]))
             scores.append(_score(fields[-1]))
     if final is None:
-        raise GraphFormatError(f"{lines.name} ends before the line of the final state")
+        raise lines.error_at_end("the file ends before the line of the final state")
     table = np.frombuffer(rows, np.int32).reshape(-1, 4)
     try:
         return from_arcs(K2Arcs(table, torch.tensor(scores, dtype=torch.float32), final + 1))
-    except GraphError as error:
-        raise GraphFormatError(f"{lines.name}: {error}") from None
+    except (GraphError, GraphFormatError) as error:
+        raise lines.error_at_end(str(error)) from None
 
 
 def _label(text: str) -> int:

@@ -111,7 +111,7 @@ def _read(path: File, tables: tuple[Symbols | None, ...], dtype: torch.dtype) ->
             else:
                 rows.arc(fields, names)
     if rows.first is None:
-        raise GraphFormatError(f"{lines.name} holds no arc and no final state")
+        raise lines.error_at_end("the file holds no arc and no final state")
     return rows.graph(rows.first, tables)
 
 
