@@ -3,16 +3,15 @@
     pip install atheris          # a wheel for Python 3.11 to 3.13 on Linux
     python -m tests.fuzz_readers --inputs 1000000
 
-A reader must return or raise GraphFormatError that names a byte of the input. On anything else, and where the memory of the process passes a
-limit, this ends with the trace and leaves the input in the folder it names. Each reader runs in a process of
-its own, from seeds that our writers make, with as many of the inputs as all others. JSON and ARPA files are
-changed within their form, too, which few blind changes leave whole.
+A reader must return or raise GraphFormatError that names a byte of the input. On anything else, and where
+the memory of the process passes a limit, this ends with the trace and leaves the input in the folder it
+names. Each reader runs in a process of its own, from seeds that our writers make, with as many of the inputs
+as all others. JSON and ARPA files are changed within their form, too, which few blind changes leave whole.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import random
 import subprocess
@@ -31,8 +30,7 @@ except ImportError:
 _KERNELS = [f"gtn_ebm.kernels.{file.stem}" for file in Path("gtn_ebm/kernels").glob("*.py")]
 
 with atheris.instrument_imports(include=["gtn_ebm"], exclude=_KERNELS):
-    from gtn_ebm.errors import GraphFormatError
-    from tests.io.samples import READERS, byte_named
+    from tests.io.samples import READERS, names_a_byte, refusal
 
 LONGEST_INPUT = 4096
 MEMORY_MB = 1500
@@ -112,10 +110,8 @@ def _fuzz(name: str, inputs: int, folder: Path) -> None:
         (corpus / f"seed{number}").write_bytes(seed)
 
     def one_input(data: bytes) -> None:
-        try:
-            read(io.BytesIO(data))
-        except GraphFormatError as error:
-            assert 0 <= byte_named(error) <= len(data), str(error)
+        refused = refusal(read, data)
+        assert refused is None or names_a_byte(refused, data), refused
 
     options = [
         f"-runs={inputs}",

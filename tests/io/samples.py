@@ -130,7 +130,16 @@ READERS: dict[str, tuple[Reader, Callable[[], list[bytes]]]] = {
 """Each reader of files, and what makes good ones for it."""
 
 
-def byte_named(error: GraphFormatError) -> int:
-    """The byte that the message names; −1 where it names none."""
-    found = re.search(r"byte (\d+)(:|\)$)", str(error))
-    return int(found[1]) if found else -1
+def refusal(read: Reader, data: bytes) -> str | None:
+    """What a reader says of what it refuses."""
+    try:
+        read(io.BytesIO(data))
+    except GraphFormatError as error:
+        return str(error)
+    return None
+
+
+def names_a_byte(message: str, data: bytes) -> bool:
+    """Whether the message says which byte of the data is at fault."""
+    found = re.search(r"byte (\d+)(:|\)$)", message)
+    return found is not None and int(found[1]) <= len(data)
