@@ -65,9 +65,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     Path("letters.txt").write_text(LETTERS)
     Path("words.txt").write_text(WORDS)
 
-    def call(*arguments: str, stdin: bytes = b"") -> Outcome:
+    def call(*arguments: str, stdin: bytes | io.BytesIO = b"") -> Outcome:
         output = io.TextIOWrapper(io.BytesIO(), "utf-8")
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        piped = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped))
         monkeypatch.setattr(sys, "stdout", output)
         try:
             code = cli.main(["fst", *arguments])
@@ -438,9 +439,8 @@ def test_binary_output_is_not_for_a_terminal(run: Run, monkeypatch: pytest.Monke
     assert run("print", "words.fst").code == 0
 
 
-def test_a_graph_is_not_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "BytesIO", Keyboard)
-    assert "standard input is a terminal" in run("connect").error
+def test_a_graph_is_not_typed(run: Run) -> None:
+    assert "standard input is a terminal" in run("connect", stdin=Keyboard()).error
 
 
 def test_as_a_program_whose_reader_stops(run: Run) -> None:
