@@ -129,9 +129,9 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
         GraphError: β ≤ 0; an energy that is NaN, −inf or too large to add up; or the sum over a component of
             many states cannot be found to 1e-5, which also a gradient may say.
 
-    Costs O(S + A) outside strongly connected components, and n³/3 multiplications in one of n states, where
-    x = b + x W is solved by elimination (Lehmann 1977; Mohri 2002, "Semiring frameworks and algorithms for
-    shortest-distance problems").
+    Cost: O(S + A) time and memory outside strongly connected components, and n³/3 multiplications and n²
+    numbers in one of n states, where x = b + x W is solved by elimination (Lehmann 1977; Mohri 2002,
+    "Semiring frameworks and algorithms for shortest-distance problems").
 
     >>> graph = Graph(Structure([0, 0], [0, 1], [0, 1]), torch.tensor([1.0, 0.0]))
     >>> shortest_distance(graph)  # log(1 − e⁻¹): as often round the cycle as one likes
@@ -405,8 +405,10 @@ def all_pairs_distance(graph: Graph, beta: float = 1.0) -> Tensor:
     Returns:
         [S, S], in the dtype of the energies; +inf where there is no path. Differentiable, as often as wanted.
 
-    Args and errors as of ``shortest_distance``. For finite β, O(S³) by Lehmann's generalisation of Kleene's,
-    Floyd's and Warshall's algorithm; the gradient takes O(S³ + A S) exponentials. For β = ∞, S searches.
+    Args and errors as of ``shortest_distance``.
+
+    Cost: O(S²) memory; for finite β O(S³) time by Lehmann's generalisation of Kleene's, Floyd's and
+    Warshall's algorithm, and O(S³ + A S) exponentials for the gradient; S searches for β = ∞.
 
     >>> graph = Graph(Structure([0, 1], [1, 0], [0, 1]), torch.tensor([1.0, 2.0]))
     >>> all_pairs_distance(graph, beta=math.inf)

@@ -41,6 +41,8 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
 
     Source: Kool, van Hoof and Welling, "Buy 4 REINFORCE samples, get a baseline for free!" (2019).
 
+    Cost: O(samples) time and memory, and the gradients of their energies.
+
     >>> from gtn_ebm import Structure, random_paths
     >>> energies = torch.tensor([0.0, 1.0], requires_grad=True)
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), energies)
@@ -88,6 +90,8 @@ def straight_through(graph: Graph, paths: Sequence[Path], beta: float = 1.0) -> 
     Source: Bengio, Léonard and Courville, "Estimating or propagating gradients through stochastic neurons"
     (2013); with posteriors as in structured attention.
 
+    Cost: O(A) time and memory for each path.
+
     >>> from gtn_ebm import Structure, best_path
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.0, 1.0]))
     >>> straight_through(graph, [best_path(graph)])
@@ -131,11 +135,12 @@ def relaxed_paths(
         CycleError: the graph has a cycle.
         GraphError: count < 0, a temperature or β out of range, or no path of finite energy.
 
-    Costs ``shortest_distance`` once, and the two passes of ``posteriors`` for each sample.
-
     Source: Corro and Titov, "Differentiable perturb-and-parse" (2019); Paulus, Choi, Tarlow, Krause and
     Maddison, "Gradient estimation with stochastic softmax tricks" (2020), by the choices of a path from state
     to state.
+
+    Cost: one ``shortest_distance``, and O(S + A) time and memory for each sample, in the two passes of
+    ``posteriors``.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.0, 9.0]))

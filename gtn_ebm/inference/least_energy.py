@@ -94,14 +94,15 @@ def best_path(graphs: Sequence[Graph]) -> list[Path | None]: ...
 def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | None:
     """The path of least energy of each graph, or None where no path has a finite energy.
 
-    O(states + arcs) for an acyclic graph; what ``shortest_distance`` at β = ∞ takes for one with cycles.
-
     Args:
         graphs: one graph, or a list of them.
 
     Raises:
         CycleError: a cycle of negative energy lies on a path; the message names a state on it.
         GraphError: an energy that is NaN or −inf.
+
+    Cost: O(S + A) time and O(S) memory for an acyclic graph; that of ``shortest_distance`` at β = ∞ for one
+    with cycles.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.tensor([3.0, 1.0, 2.0]))
@@ -119,6 +120,8 @@ def minimum_energy(graphs: Graph | Sequence[Graph]) -> Tensor:
 
     Its derivative is 1 for each time the best path uses an arc, and 0 elsewhere. Args and errors as of
     ``best_path``.
+
+    Cost: that of ``best_path``.
     """
     if isinstance(graphs, Graph):
         return minimum_energy([graphs])[0]

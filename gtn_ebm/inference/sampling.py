@@ -29,9 +29,7 @@ def random_paths(
 ) -> list[Path]:
     """Independent exact samples: each path is drawn with probability p(path) = exp(−β E(path)) / Z.
 
-    At β = 0 all paths of finite energy are equally likely. The free energies from each state to the end are
-    worked out once, in the time that ``shortest_distance`` takes; then a step of a path takes the logarithm
-    of the number of arcs to choose from.
+    At β = 0 all paths of finite energy are equally likely.
 
     Args:
         graph: any graph for which Σ exp(−β E) converges: at β = 0, one with finitely many paths.
@@ -48,6 +46,9 @@ def random_paths(
         CycleError: the sum over paths diverges; the message names a state on the cycle.
         GraphError: β or count out of range, an energy that is NaN or −inf, or a path of more than
             ``max_arcs`` arcs: without it the others would be likelier than they are.
+
+    Cost: one ``shortest_distance``, O(S + A) time and memory for an acyclic graph, then O(log of the arcs to
+    choose from) time for each step of a path.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [7, 8]), torch.tensor([0.0, 50.0]))

@@ -43,7 +43,8 @@ def prune(graph: Graph, threshold: float | None = None, keep_states: int | None 
         CycleError: a cycle of negative energy lies on a path; the message names a state on it.
         GraphError: a negative limit, or an energy that is NaN or −inf.
 
-    Costs two shortest distances at β = ∞; with ``keep_states`` also O(S log S).
+    Cost: two shortest distances at β = ∞, O(S + A) time and memory for an acyclic graph; with ``keep_states``
+    also O(S log S) time.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 1, 2]), torch.tensor([0.0, 1.0, 3.0]))
