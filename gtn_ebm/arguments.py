@@ -55,6 +55,12 @@ def check_graph(value: object, name: str) -> None:
         raise GraphError(f"{name}{said}")
 
 
+def check_graphs(value: object, name: str) -> None:
+    """Raises GraphError where the value is no list of graphs; for what only another argument makes one."""
+    if said := _sequence(value):
+        raise GraphError(f"{name}{said}")
+
+
 def _one(value: object) -> str:
     """What to say of a value that is no graph; nothing of one."""
     return "" if isinstance(value, Graph) else f" must be a Graph, not {_described(value)}"
@@ -78,6 +84,10 @@ def _one_or_none(value: object) -> str:
     return "" if value is None else _one(value)
 
 
+def _sequence_or_none(value: object) -> str:
+    return "" if value is None else _sequence(value)
+
+
 def _mapping(value: object) -> str:
     if not isinstance(value, Mapping):
         return f" must be a mapping from labels to Graphs, not {_described(value)}"
@@ -88,6 +98,7 @@ _CHECKS: dict[str, Callable[[object], str]] = {
     "Graph": _one,
     "Graph | None": _one_or_none,
     "Sequence[Graph]": _sequence,
+    "Sequence[Graph] | None": _sequence_or_none,
     "Graph | Sequence[Graph]": _one_or_sequence,
     "Mapping[int, Graph]": _mapping,
 }

@@ -73,22 +73,25 @@ class GraphTransformerNetwork(nn.Module):
         graphs: list[Graph] = self.transformers(inputs)
         return graphs
 
-    def loss(self, inputs: Any, answers: Sequence[Any]) -> Tensor:
+    def loss(self, inputs: Any, answers: Sequence[Any], right: Sequence[Graph] | None = None) -> Tensor:
         """The loss of each item, [B]; its limit, +inf for most, with a gradient of 0 where no path writes the
         desired answer.
 
         Args:
             answers: as the selector takes them: labels, a string in the graphs' output symbols, or an
                 acceptor.
+            right: the paths that are right, where more is known of them (see ``GraphLoss.energies``).
         """
-        losses: Tensor = self.graph_loss.of_energies(**self.energies(inputs, answers))
+        losses: Tensor = self.graph_loss.of_energies(**self.energies(inputs, answers, right))
         return losses
 
-    def energies(self, inputs: Any, answers: Sequence[Any]) -> dict[str, Tensor]:
+    def energies(
+        self, inputs: Any, answers: Sequence[Any], right: Sequence[Graph] | None = None
+    ) -> dict[str, Tensor]:
         """The energies that the loss is made of, by name: those of several networks that read the same add up
         to those of one system (see ``GraphLoss.energies``)."""
         graphs = self(inputs)
-        return self.graph_loss.energies(graphs, self.selector.acceptors(graphs, answers))
+        return self.graph_loss.energies(graphs, self.selector.acceptors(graphs, answers), right)
 
     @torch.no_grad()
     def read(self, inputs: Any, beta: float = 1.0) -> list[Reading | None]:
