@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference import best_path, free_energy
 from gtn_ebm.inference.expectation import check_finite
@@ -65,9 +66,13 @@ class GraphTransformerNetwork(nn.Module):
         selector: PathSelector | None = None,
     ):
         super().__init__()
+        if wrong := [one for one in transformers if not isinstance(one, nn.Module)]:
+            raise GraphError(f"transformers are torch modules, not {wrong[0]!r:.60}")
         self.transformers = nn.Sequential(*transformers)
-        self.graph_loss = GraphLoss(loss) if isinstance(loss, str) else loss
+        self.graph_loss = loss if isinstance(loss, GraphLoss) else GraphLoss(loss)
         self.selector = PathSelector() if selector is None else selector
+        if not isinstance(self.selector, PathSelector):
+            raise GraphError(f"the selector must be a PathSelector, not {selector!r:.60}")
 
     def forward(self, inputs: Any) -> list[Graph]:
         graphs: list[Graph] = self.transformers(inputs)

@@ -95,6 +95,8 @@ class RecognitionTransformer(nn.Module):
         segment: Callable[[Any], Sequence[Graph]] | None = None,
     ):
         super().__init__()
+        if not callable(network):
+            raise GraphError(f"the network must be a torch module, or a function, not {network!r:.60}")
         self.network = network
         self.classes = classes
         self.attribute = attribute
