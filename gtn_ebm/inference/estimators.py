@@ -53,6 +53,8 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
     tensor([ 0.2000, -0.2000])
     """
     check_finite(beta)
+    if not isinstance(energies, Tensor | Sequence) or not all(isinstance(one, Tensor) for one in energies):
+        raise GraphError(f"energies must be a tensor, or tensors in a list, not {energies!r:.60}")
     if not isinstance(energies, Tensor):
         energies = torch.stack(list(energies)) if len(energies) else torch.zeros(0)
     if not isinstance(costs, Tensor):

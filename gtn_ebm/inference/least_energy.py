@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.arguments import in_lists, takes_graphs
 from gtn_ebm.distance import least_tree, usable
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.kernels import paths as kernels
@@ -20,6 +20,7 @@ from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
 
 
+@in_lists
 class Path(NamedTuple):
     """A path through a graph.
 

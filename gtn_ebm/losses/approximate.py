@@ -130,8 +130,6 @@ def persistent_contrastive_divergence(
     _check_count(steps, "moves")
     if len(chains) != len(everything):
         raise GraphError(f"there are {len(everything)} graphs, but chains for {len(chains)}")
-    if not all(isinstance(of_graph, PathChains) for of_graph in chains):
-        raise GraphError("for each graph there must be the PathChains of its paths")
     if not chains:
         return torch.zeros(0)
     beta, *others = {of_graph.beta for of_graph in chains}
