@@ -22,9 +22,9 @@ from gtn_ebm.dense.least_energy import (
     energies,
     labels_of,
     prepare_paths,
-    through_target,
     traces,
 )
+from gtn_ebm.dense.target_paths import TargetSearch
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.parallel import parallel_map
@@ -137,8 +137,12 @@ def _of_rows(
     def one(item: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
         frames = as_array(detached[item, : each[item]])
         check_energies(frames, f"item {item}: the emission of frame {{}} and class {{}}")
-        found = through_target(frames, rows[item], blank)
-        return found and (*found, frames[np.arange(len(frames)), found[1]].astype(np.float64))
+        path = TargetSearch(frames, rows[item], blank, lambda share: None).best()
+        if path is None:
+            return None
+        states = path[1:]
+        read = np.where(states % 2, np.append(rows[item], blank)[states // 2], blank)
+        return states, read, frames[np.arange(len(frames)), read].astype(np.float64)
 
     alignments = []
     for item, found in enumerate(parallel_map(one, range(len(each)))):
