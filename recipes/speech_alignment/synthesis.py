@@ -155,8 +155,8 @@ def speak(text: str, voice: Voice = VOICES[0], name: str = "speech") -> Speech:
     """Speaks a sentence of plain words.
 
     Raises:
-        DataError: a voice that espeak-ng does not have; words that it runs together, as it does "in the" and
-            "of a", or does not speak, so that nobody knows where one begins.
+        DataError: a voice that espeak-ng does not have; words or phones that it runs together, as it does
+            "in the" and "of a", or does not speak, so that nobody knows where one begins.
     """
     samples, marks = _synthesiser().speak(text, voice)
     rate = _synthesiser().rate
@@ -164,6 +164,8 @@ def speak(text: str, voice: Voice = VOICES[0], name: str = "speech") -> Speech:
     for label, marks_of_word, end in _by_word(text, marks, len(samples)):
         starts = [marks_of_word[0].sample, *(mark.sample for mark in marks_of_word[2:]), end]
         signs = [_sign(mark) for mark in marks_of_word[1:]]
+        if any(one >= other for one, other in pairwise(starts)):
+            raise DataError(f"espeak-ng runs phones of {label!r} in {text!r:.80} together; choose other words")
         spoken = [
             Interval(start / rate, stop / rate, sign)
             for sign, (start, stop) in zip(signs, pairwise(starts), strict=True)
