@@ -165,7 +165,9 @@ def speak(text: str, voice: Voice = VOICES[0], name: str = "speech") -> Speech:
         starts = [marks_of_word[0].sample, *(mark.sample for mark in marks_of_word[2:]), end]
         signs = [_sign(mark) for mark in marks_of_word[1:]]
         if any(one >= other for one, other in pairwise(starts)):
-            raise DataError(f"espeak-ng runs phones of {label!r} in {text!r:.80} together; choose other words")
+            raise DataError(
+                f"espeak-ng runs phones of {label!r} in {text!r:.80} together; choose other words"
+            )
         spoken = [
             Interval(start / rate, stop / rate, sign)
             for sign, (start, stop) in zip(signs, pairwise(starts), strict=True)
