@@ -1,10 +1,10 @@
 """Synthetic lines: invented words, written with the strokes of pen plotters' fonts by an unsteady hand.
 
-The fonts of Allen Hershey (1967) are polylines, so that a pen of any width can follow them. What varies between
-writers (font, size, slant, pen, spacing, unsteadiness) is chosen once for a line and varied a little for each
-character. Every line comes from a random stream of its own: line 17 of a set is the same whatever was drawn
-before. The language is one and the same for all sets: a few hundred words, frequent ones and rare ones, and now
-and then one that nobody has seen.
+The fonts of Allen Hershey (1967) are polylines, so that a pen of any width can follow them. What varies
+between writers (font, size, slant, pen, spacing, unsteadiness) is chosen once for a line and varied a little
+for each character. Every line comes from a random stream of its own: line 17 of a set is the same whatever
+was drawn before. The language is one and the same for all sets: a few hundred words, frequent ones and rare
+ones, and now and then one that nobody has seen.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ WORDS = 300
 HEIGHT = 64
 """Of images, in pixels."""
 
-_BEGINNINGS = "b c d f g h l m n p r s t v br cl dr fl gr pl pr st tr qu".split()
-_MIDDLES = "a e i o u a e i o u ae au".split()
-_ENDS = ["", "", "", *"m n r s t s t nt rs x".split()]
+_BEGINNINGS = (*"bcdfghlmnprstv", "br", "cl", "dr", "fl", "gr", "pl", "pr", "st", "tr", "qu")
+_MIDDLES = (*"aeiouaeiou", "ae", "au")
+_ENDS = ("", "", "", *"mnrststx", "nt", "rs")
 
 _X_HEIGHT = 14.0  # of the fonts, from their baseline at 9 up to −5
 _BASELINE = 9.0
@@ -186,10 +186,11 @@ def _written(random: Generator, writer: _Writer, words: Sequence[str]) -> tuple[
         written.append(strokes)
         x += writer.gap * writer.height * np.exp(random.normal(0, 0.15))
     left = min(stroke[:, 0].min() for strokes in written for stroke in strokes)
-    margin = random.uniform(4, 16, 2)
-    moved = [[stroke + (margin[0] - left, 0.0) for stroke in strokes] for strokes in written]
+    before, after = random.uniform(4, 16, 2)
+    right_by = np.array([before - left, 0.0])
+    moved = [[stroke + right_by for stroke in strokes] for strokes in written]
     right = max(stroke[:, 0].max() for strokes in moved for stroke in strokes)
-    return moved, int(np.ceil(right + margin[1]))
+    return moved, int(np.ceil(right + after))
 
 
 def _jittered(random: Generator, glyph: _Glyph) -> list[Stroke]:
