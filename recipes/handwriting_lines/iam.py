@@ -20,6 +20,8 @@ from recipes.handwriting_lines.line import Line
 
 TRANSCRIPTIONS = Path("ascii", "lines.txt")
 
+LAYOUT = f"{TRANSCRIPTIONS.as_posix()} (IAM)"
+
 PARTS = ("train", "valid", "test")
 """How the names of lists begin."""
 

@@ -27,6 +27,8 @@ from recipes.handwriting_lines.line import Line
 Points = NDArray[np.float64]
 """x, y in pixels of the page, [P, 2]."""
 
+LAYOUT = "*.xml, page/*.xml or alto/*.xml (PAGE or ALTO)"
+
 LARGEST_FILE = 64 * 2**20
 """Bytes of XML."""
 

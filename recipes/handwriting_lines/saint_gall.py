@@ -23,6 +23,8 @@ from recipes.handwriting_lines.line import Line
 
 TRANSCRIPTIONS, IMAGES, LOCATIONS = "transcription.txt", "line_images_normalized", "word_location.txt"
 
+LAYOUT = f"{TRANSCRIPTIONS} beside {IMAGES}/ (Saint Gall)"
+
 PARTS = ("train", "valid", "test")
 """Names of the lists of pages."""
 
