@@ -159,6 +159,10 @@ class Training:
         average = copy.deepcopy(self.average).cpu()
         return LineReader(average.network, average.criterion)
 
+    def _held_out_error(self) -> float:
+        reader = self.reader()
+        return character_errors(lambda image: reader.read(image).text, self.held_out)
+
     def _batches(self, epoch: int) -> list[list[int]]:
         """The lessons of each batch: at random, those of a batch of about one width."""
         random = np.random.default_rng([self.settings.seed, epoch])
@@ -182,7 +186,7 @@ class Training:
         }
         if self.processes.first:
             if self.held_out:
-                metrics["held_out_character_error"] = character_errors(self.reader(), self.held_out)
+                metrics["held_out_character_error"] = self._held_out_error()
             metrics["seconds"] = time.perf_counter() - started[0]
             metrics["processor_seconds"] = time.process_time() - started[1]
         self.metrics.append(metrics)
