@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gtn_ebm import DataError
+from gtn_ebm import DataError, GraphError, losses
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.handwriting_lines.augmentation import augment
-from recipes.handwriting_lines.criteria import Criterion, by_name
+from recipes.handwriting_lines.criteria import CTC, Criterion, by_name
 from recipes.handwriting_lines.evaluation import character_errors
 from recipes.handwriting_lines.ink import HEIGHT, ink_of
 from recipes.handwriting_lines.line import Line
 from recipes.handwriting_lines.network import LineNetwork
+from recipes.handwriting_lines.objective import LineLoss
 from recipes.handwriting_lines.reader import LineReader, batch
 from recipes.processes import Processes
 
@@ -52,6 +53,9 @@ class Settings:
 
     Attributes:
         criterion: one of ``criteria.CRITERIA``.
+        loss: any of ``gtn_ebm.losses``; one other than "nll" needs the criterion "ctc".
+        pretraining: epochs, of all, in which such another loss leaves the teaching to "nll": where nothing is
+            known yet, most of them have nothing to say.
         epochs: times that each line is seen, each time in another variation.
         batch: lines a step.
         rate: the greatest learning rate; it rises over the first steps and falls as a cosine.
@@ -64,6 +68,8 @@ class Settings:
     """
 
     criterion: str = "ctc"
+    loss: str = "nll"
+    pretraining: int = 10
     epochs: int = 60
     batch: int = 16
     rate: float = 2.5e-3
@@ -73,7 +79,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         by_name(self.criterion)
-        least = {"epochs": 1, "batch": 1, "seed": 0}
+        try:
+            object.__setattr__(self, "loss", losses.by_name(self.loss).name)
+        except GraphError as error:
+            raise DataError(str(error)) from error
+        if self.loss != "nll" and self.criterion != "ctc":
+            raise DataError(f"the loss {self.loss!r} needs the criterion 'ctc', not {self.criterion!r}")
+        least = {"pretraining": 0, "epochs": 1, "batch": 1, "seed": 0}
         for name, number in least.items():
             if getattr(self, name) < number:
                 raise DataError(f"{name} is {getattr(self, name)}; give {number} or more")
@@ -115,7 +127,8 @@ class Training:
     Args:
         settings: what to do.
         material: what to learn from.
-        out: folder of the model; ``checkpoint.pt`` and ``metrics.csv`` are kept there, too.
+        out: folder of the model; ``checkpoint.pt``, ``metrics.csv`` and the texts learnt from, ``texts.txt``,
+            are kept there, too.
 
     Raises:
         DataError: a line without text or of an image that cannot be read; ``out`` holds a checkpoint of
@@ -131,7 +144,7 @@ class Training:
         kind = by_name(settings.criterion)
         self.criterion = kind(kind.vocabulary_of([lesson.text for lesson in self.lessons]))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        learner = _Learner(LineNetwork(len(self.criterion.classes)), self.criterion)
+        learner = _Learner(LineNetwork(len(self.criterion.classes)), self.criterion, settings.loss)
         self.learner = learner.to(self.device)
         self.average = copy.deepcopy(self.learner).eval()
         self.optimiser = _optimiser(self.learner, settings)
@@ -151,6 +164,8 @@ class Training:
         reader = self.reader()
         if self.processes.first:
             reader.save(self.out)
+            texts = "".join(f"{lesson.text}\n" for lesson in self.lessons)
+            write_whole(self.out / "texts.txt", texts)
         self.processes.wait()
         return reader
 
@@ -208,7 +223,8 @@ class Training:
             share = [lessons[place] for place in self.processes.share(range(len(lessons)))]
             ink, lengths = batch([self._varied(epoch, lesson) for lesson in share])
             texts = [self.lessons[lesson].text for lesson in share]
-            each, of_shortcut = parallel(ink.to(self.device), lengths, texts)
+            first = epoch < self.settings.pretraining
+            each, of_shortcut = parallel(ink.to(self.device), lengths, texts, first)
             reached = torch.isfinite(each)
             # Processes average their gradients, so each scales its sum to be one term of the batch's mean.
             scale = self.processes.count / len(lessons)
@@ -285,14 +301,18 @@ class Training:
 class _Learner(nn.Module):
     """Network and criterion as one module, so that processes average the gradients of both."""
 
-    def __init__(self, network: LineNetwork, criterion: Criterion):
+    def __init__(self, network: LineNetwork, criterion: Criterion, loss: str):
         super().__init__()
         self.network, self.criterion = network, criterion
+        self.loss = LineLoss(criterion, loss) if loss != "nll" and isinstance(criterion, CTC) else criterion
 
-    def forward(self, ink: Tensor, lengths: list[int], texts: list[str]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ink: Tensor, lengths: list[int], texts: list[str], pretraining: bool
+    ) -> tuple[Tensor, Tensor]:
         """The losses of the network and of its shortcut, [B] each."""
         scores, shortcut = self.network(ink)
-        return self.criterion(scores, lengths, texts), self.criterion(shortcut, lengths, texts)
+        loss = self.criterion if pretraining else self.loss
+        return loss(scores, lengths, texts).to(scores), self.criterion(shortcut, lengths, texts)
 
 
 def _optimiser(learner: nn.Module, settings: Settings) -> torch.optim.Optimizer:
