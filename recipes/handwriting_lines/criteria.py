@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gtn_ebm import DataError, Symbols
-from gtn_ebm.dense import ctc_loss
+from gtn_ebm.dense import ctc_loss, forced_align, star_emissions
 
 BLANK = "<blank>"
 """Name of the class that is no character."""
@@ -63,6 +63,15 @@ class Criterion(nn.Module):
         """What is read in energies [T, C] without any model of language."""
         raise NotImplementedError
 
+    def align(self, energies: Tensor, text: str) -> list[Piece]:
+        """Where in energies [T, C] each piece of a text is read. Any character that is none of the
+        vocabulary's is read as whatever fits best.
+
+        Raises:
+            GraphError: there are too few frames for the text.
+        """
+        raise NotImplementedError
+
     def text_energy(self, energies: Tensor, text: str) -> float:
         """−log of the posterior of a text that it can write, given energies [T, C]."""
         raise NotImplementedError
@@ -92,6 +101,14 @@ class CTC(Criterion):
         ends = runs.cumsum(0).tolist()
         spans = zip(classes.tolist(), runs.tolist(), ends, strict=True)
         return [Piece(self.classes.name(label), end - run, end) for label, run, end in spans if label != 0]
+
+    def align(self, energies: Tensor, text: str) -> list[Piece]:
+        """The characters on the best path that writes the text."""
+        any_character = len(self.classes)  # the star beside the blank
+        labels = [self.classes.label(c) if c in self.classes else any_character for c in text]
+        (alignment,) = forced_align(star_emissions(energies)[None], None, [labels])
+        spans = zip(text, alignment.spans, strict=True)
+        return [Piece(character, span.start, span.end) for character, span in spans]
 
     def text_energy(self, energies: Tensor, text: str) -> float:
         """−log p(text)."""

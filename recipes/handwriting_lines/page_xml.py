@@ -144,7 +144,9 @@ def _root(path: Path) -> Element:
     try:
         root: Element = parse(path, forbid_dtd=True).getroot()
     except DefusedXmlException as error:
-        raise DataError(f"{path}: declares entities or a document type, which is refused ({error})") from error
+        raise DataError(
+            f"{path}: declares entities or a document type, which is refused ({error})"
+        ) from error
     except (ParseError, ValueError, LookupError) as error:  # also an encoding that does not exist
         raise DataError(f"{path}: is not sound XML ({error})") from error
     return root
@@ -221,12 +223,16 @@ def _outline_of_page(line: Element, where: str) -> _Outline:
 def _points_of_page(element: Element, where: str) -> Points:
     if element.get("points") is not None:
         return _points(element.get("points", ""), where)
-    corners = [(_number(point, "x", where), _number(point, "y", where)) for point in _children(element, "Point")]
+    corners = [
+        (_number(point, "x", where), _number(point, "y", where)) for point in _children(element, "Point")
+    ]
     return np.array(corners, np.float64).reshape(-1, 2)
 
 
 def _outline_of_alto(line: Element, where: str) -> _Outline:
-    polygon = next((shape for shapes in _children(line, "Shape") for shape in _children(shapes, "Polygon")), None)
+    polygon = next(
+        (shape for shapes in _children(line, "Shape") for shape in _children(shapes, "Polygon")), None
+    )
     if polygon is not None:
         points = _points(polygon.get("POINTS", ""), where)
     else:
@@ -301,7 +307,7 @@ def _levelled(line: NDArray[np.uint8], baseline: Points, paper: np.uint8) -> NDA
     down = np.rint(down - np.median(down)).astype(np.int64).clip(-rows, rows)
     above, below = max(0, down.max()), max(0, -down.min())
     padded = np.pad(line, ((above, below), (0, 0)), constant_values=paper)
-    place = np.arange(rows + above + below)[:, None] + down[None] 
+    place = np.arange(rows + above + below)[:, None] + down[None]
     filled = np.pad(padded, ((0, 1), (0, 0)), constant_values=paper)
     last = len(padded)
     return np.take_along_axis(filled, np.where((place >= 0) & (place < last), place, last), 0)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from gtn_ebm import DataError, GraphError, Symbols
 from gtn_ebm.io.files import write_beside, write_whole
-from recipes.handwriting_lines.criteria import CRITERIA, Criterion
+from recipes.handwriting_lines.criteria import CRITERIA, Criterion, Piece
 from recipes.handwriting_lines.images import load_image
 from recipes.handwriting_lines.ink import HEIGHT, MARGIN, ink_of
 from recipes.handwriting_lines.network import STRIDE, LineNetwork
@@ -98,11 +99,23 @@ class LineReader:
         energies = self.emissions([pixels]).energies[0]
         pieces = self.criterion.greedy(energies)
         text = "".join(piece.text for piece in pieces)
-        letters = tuple(
-            Letter(piece.text, *(self.x_of(frame, len(pixels)) for frame in (piece.start, piece.end)))
-            for piece in pieces
-        )
-        return Reading(text, math.exp(-max(0.0, self.criterion.text_energy(energies, text))), letters)
+        confidence = math.exp(-max(0.0, self.criterion.text_energy(energies, text)))
+        return Reading(text, confidence, self._letters(pieces, pixels))
+
+    def align(self, image: Image, text: str) -> tuple[Letter, ...]:
+        """Where the characters of a known text are, those between words included.
+
+        Raises:
+            DataError: as ``read``; the line is too short for the text.
+        """
+        pixels = loaded(image)
+        try:
+            pieces = self.criterion.align(self.emissions([pixels]).energies[0], text)
+        except GraphError as error:
+            raise DataError(
+                f"the line does not hold {text!r:.80} ({error}); is it that of this image?"
+            ) from error
+        return self._letters(pieces, pixels)
 
     @torch.inference_mode()
     def emissions(self, images: Sequence[Image]) -> Emissions:
@@ -122,6 +135,15 @@ class LineReader:
     def x_of(frame: float, rows: int) -> float:
         """The column, in pixels of an image of so many rows, where a frame begins."""
         return (frame * STRIDE - MARGIN) * rows / HEIGHT
+
+    def _letters(self, pieces: Sequence[Piece], pixels: NDArray[np.uint8]) -> tuple[Letter, ...]:
+        """Pieces in their columns. The network is sure of a letter in a frame or two in its midst, so that
+        letters are parted halfway between these."""
+        rows, columns = pixels.shape
+        between = [(before.end + after.start) / 2 for before, after in pairwise(pieces)]
+        parted = [min(max(self.x_of(frame, rows), 0.0), float(columns)) for frame in between]
+        spans = pairwise([0.0, *parted, float(columns)])
+        return tuple(Letter(piece.text, *span) for piece, span in zip(pieces, spans, strict=False))
 
     def save(self, directory: str | Path) -> None:
         """Writes ``model.safetensors`` and ``model.json``, each whole or not at all.

@@ -1,6 +1,6 @@
 """The Saint Gall database: a Latin manuscript of the ninth century, its lines level and binary.
 
-Images ``line_images_normalized/csg562-003-01.png``, their transcriptions in ``transcription.txt``, the x-spans
+Images ``line_images_normalized/csg562-003-01.png``, transcriptions in ``transcription.txt``, the x-spans
 of words in ``word_location.txt`` where there are any, and the pages of each part in ``train.txt``,
 ``valid.txt`` and ``test.txt``.
 
