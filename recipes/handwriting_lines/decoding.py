@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gtn_ebm import EPSILON, Graph, Symbols, compose, dense, free_energy, scale
+from gtn_ebm import EPSILON, Graph, GraphError, compose, dense, free_energy, scale
 from gtn_ebm.dense import Decoding
 from gtn_ebm.inference import answer_energies
 
@@ -45,41 +45,40 @@ class LineDecoder:
     """Beam search of lines through ``topology ∘ model``.
 
     Args:
-        alphabet: names of the network's classes.
-        model: an acceptor of lines, such as ``language_model`` makes; any string where None.
-        topology: from classes to characters; that of connectionist temporal classification where None.
-        blank: the class of no character.
+        topology: from the network's classes to characters, whose names are its output symbols; such as a
+            criterion gives.
+        model: an acceptor of lines over these characters, such as ``language_model`` makes; any string where
+            None.
+        blank: the class of no character, None where there is none such.
         weights: of the model.
         beam, max_active: as of ``dense.decode``.
 
     Raises:
-        GraphError: a beam or blank that does not fit.
+        GraphError: a topology without names of characters; another beam than ``dense.decode`` takes.
 
-    >>> decoder = LineDecoder(Symbols(["·", "a", "b"]))
-    >>> decoder.answers(-torch.tensor([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]).log(), count=2)[0].text
-    'a'
+    >>> from recipes.handwriting_lines.criteria import CTC
+    >>> decoder = LineDecoder(CTC("ab").topology())
+    >>> emissions = -torch.tensor([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]).log()
+    >>> [(answer.text, round(answer.confidence, 2)) for answer in decoder.answers(emissions, count=2)]
+    [('a', 0.64), ('b', 0.15)]
     """
 
     def __init__(
         self,
-        alphabet: Symbols,
+        topology: Graph,
         model: Graph | None = None,
-        topology: Graph | None = None,
-        blank: int = 0,
+        blank: int | None = 0,
         weights: Weights = Weights(),  # noqa: B008 - immutable
         beam: float = 10.0,
         max_active: int = 2_000,
     ):
-        self.alphabet, self.blank = alphabet, blank
+        if topology.output_symbols is None:
+            raise GraphError("a decoder needs a topology whose output symbols are its characters")
+        self.characters, self.blank = topology.output_symbols, blank
         self._beam, self._max_active = beam, max_active
-        classes = dense.topologies.correct_ctc(len(alphabet), blank) if topology is None else topology
-        classes = classes.detach().with_symbols(None, None)
-        if model is None:
-            self.graph = classes
-        else:
-            scaled = _weighted(model.detach().with_symbols(None, None), weights).to(classes.energies)
-            self.graph = compose(classes, scaled)
-        self.graph = self.graph.with_symbols(None, alphabet).with_arc_maps()
+        self.graph = topology.detach()
+        if model is not None:
+            self.graph = compose(self.graph, _weighted(model.detach(), weights).to(self.graph.energies))
 
     @torch.no_grad()
     def decode(self, emissions: Tensor) -> Decoding:
@@ -105,7 +104,7 @@ class LineDecoder:
         energies = answer_energies(found.lattice, strings)
         confidences = torch.exp(free_energy(found.lattice) - energies).clamp(max=1.0)
         answers = [
-            Answer("".join(map(self.alphabet.name, labels)), energy, confidence)
+            Answer("".join(map(self.characters.name, labels)), energy, confidence)
             for labels, energy, confidence in zip(
                 strings, energies.tolist(), confidences.tolist(), strict=True
             )

@@ -1,8 +1,8 @@
 """What is likely to be written: n-grams of characters, and of the words of a lexicon, as acceptors.
 
-Both read the characters of a line, blanks between words among them, and fit behind a topology of the network's
-classes by composition. Both have a path for every string of known characters: a character model from its
-uniform bottom, a word model by spelling a word that is not in the lexicon letter by letter.
+Both read the characters of a line, blanks between words among them, and fit behind a topology of the
+network's classes by composition. Both have a path for every string of known characters: a character model by
+its uniform bottom, a word model by spelling a word that is not in the lexicon letter by letter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from gtn_ebm import EPSILON, Graph, GraphBuilder, Symbols, compose, connect, project, relabel, replace
+from gtn_ebm import EPSILON, Graph, GraphBuilder, Symbols, compose, concat, connect, project, relabel, replace
 from gtn_ebm.errors import DataError
 from gtn_ebm.io import Pronunciation, lexicon_graph
 
@@ -127,7 +127,7 @@ def _smoothed(
 
 
 def _discounts(times: Counter[int]) -> tuple[float, float, float]:
-    """Of counts of 1, 2 and more, from how many counts are 1, 2, 3 and 4; ½, 1 and 3/2 where these are few."""
+    """Of counts of 1, 2 and more, from how many counts are 1, 2, 3 and 4; ½, 1 and 3/2 where one is none."""
     if not all(times[count] for count in (1, 2, 3, 4)):
         return 0.5, 1.0, 1.5
     share = times[1] / (times[1] + 2 * times[2])
@@ -146,40 +146,37 @@ def _longest(gram: Gram, states: dict[Gram, int], order: int) -> int:
     return states[gram]
 
 
-def character_model(texts: Iterable[str], alphabet: Symbols, blank: int = 0, order: int = 6) -> Graph:
+def character_model(texts: Iterable[str], characters: Symbols, order: int = 6) -> Graph:
     """An n-gram of the characters of lines.
 
     Args:
-        texts: lines; characters that the alphabet lacks are left out.
-        alphabet: of the network, whose labels the graph has.
-        blank: the label of no character.
-        order: how many characters, ≥ 1.
+        texts: lines; characters that are not among the known ones are left out.
+        characters: the known ones, whose labels the graph has.
+        order: of how many characters, ≥ 1.
     """
-    known = [label for label in range(len(alphabet)) if label != blank]
-    sequences = [_labels(text, alphabet) for text in texts]
-    return back_off_ngram(sequences, order, known).with_symbols(alphabet, alphabet)
+    sequences = [_labels(text, characters) for text in texts]
+    graph = back_off_ngram(sequences, order, range(len(characters)))
+    return graph.with_symbols(characters, characters)
 
 
-def _labels(text: str, alphabet: Symbols) -> list[int]:
-    return [alphabet.label(character) for character in text if character in alphabet]
+def _labels(text: str, characters: Symbols) -> list[int]:
+    return [characters.label(character) for character in text if character in characters]
 
 
 def word_model(
     texts: Sequence[str],
-    alphabet: Symbols,
-    blank: int = 0,
+    characters: Symbols,
     order: int = 2,
     spelling_order: int = 5,
     new: float = 0.0,
 ) -> Graph:
     """The letters of a lexicon ∘ an n-gram of its words; other words are spelled by an n-gram of characters.
 
-    The lexicon has the words of the texts. A word that is not in it comes as often as the discounts of ``back_off_ngram``
-    leave, and is spelled as the different words of the lexicon are.
+    The lexicon has the words of the texts. A word that is not in it comes as often as the discounts of
+    ``back_off_ngram`` leave, and is spelled as the different words of the lexicon are.
 
     Args:
-        texts, alphabet, blank: as of ``character_model``. Words with characters that the alphabet lacks count
-            as new ones.
+        texts, characters: as of ``character_model``. Words with unknown characters count as new ones.
         order: of the n-gram of words, ≥ 1.
         spelling_order: of that of characters.
         new: energy of entering a word that is not in the lexicon, besides the model's own.
@@ -188,21 +185,25 @@ def word_model(
         An acceptor of lines without a blank at their end.
     """
     lines = [text.split() for text in texts]
-    words = dict.fromkeys(word for line in lines for word in line if all(c in alphabet for c in word))
-    letters = Symbols([*alphabet, _NEW])
+    words = dict.fromkeys(word for line in lines for word in line if all(c in characters for c in word))
+    letters = Symbols([*dict.fromkeys([*characters, SPACE]), _NEW])
     lexicon = [Pronunciation(word, (*word, SPACE)) for word in words] + [Pronunciation(_NEW, (_NEW,), new)]
     spelled = relabel(lexicon_graph(lexicon, disambiguate=False), letters)
     assert spelled.output_symbols is not None
     table = spelled.output_symbols
     sequences = [[table.label(word if word in words else _NEW) for word in line] for line in lines]
     ngram = back_off_ngram(sequences, order, [table.label(_NEW)]).with_symbols(table, table)
-    known = [k for k, name in enumerate(alphabet) if k != blank and name != SPACE]
-    spelling = back_off_ngram([_labels(word, alphabet) for word in words], spelling_order, known)
-    # A new word ends like any other.
-    one = replace(Graph.linear([len(letters), letters.label(SPACE)]), {len(letters): spelling})
-    whole = project(compose(spelled, ngram), "input")
-    whole = replace(whole.with_symbols(None, None), {letters.label(_NEW): one})
-    return _without_last_blank(connect(whole), letters.label(SPACE)).with_symbols(alphabet, alphabet)
+    whole = project(compose(spelled, ngram), "input").with_symbols(None, None)
+    whole = replace(whole, {letters.label(_NEW): _new_words(words, characters, spelling_order)})
+    return _without_last_blank(connect(whole), letters.label(SPACE)).with_symbols(characters, characters)
+
+
+def _new_words(words: Iterable[str], characters: Symbols, order: int) -> Graph:
+    """Of the characters of one word, whatever it is, and the blank after it."""
+    known = [label for label, name in enumerate(characters) if name != SPACE]
+    space = characters.label(SPACE) if SPACE in characters else len(characters)
+    spelling = back_off_ngram([_labels(word, characters) for word in words], order, known)
+    return concat(spelling, Graph.linear([space]))
 
 
 def _without_last_blank(graph: Graph, space: int) -> Graph:
