@@ -121,7 +121,8 @@ def _read_with(reader: LineReader, lm: Path | None, level: str) -> Read | None:
     if level not in LEVELS:
         raise DataError(f"no level {level!r} of language models; there are {', '.join(LEVELS)}")
     make = character_model if level == "character" else word_model
-    decoder = LineDecoder(reader.alphabet, make(read_text(lm), reader.alphabet))
+    criterion = reader.criterion
+    decoder = LineDecoder(criterion.topology(), make(read_text(lm), criterion.characters), criterion.blank)
 
     def read(image):
         answers = decoder.answers(reader.emissions([image]).energies[0])
