@@ -30,7 +30,7 @@ _WORDS_AT, _LETTERS_AT, _FOOT = 10.0, 26.0, 36.0  # below the line
 
 
 def alignment(
-    image: NDArray[np.uint8], letters: Sequence[Letter], words: Sequence[tuple[int, int]] = ()
+    image: NDArray[np.uint8], letters: Sequence[Letter], words: Sequence[tuple[float, float]] = ()
 ) -> str:
     """SVG of a line: below it a bar from the begin to the end of each word, and each character where it was
     read, with a tick at its begin.
