@@ -112,7 +112,7 @@ class GraphLoss(nn.Module):
             right: the paths that are right, where these are not all that write the desired answer. Wrong
                 answers, and costs, are told by what they write.
         """
-        desired = _selectors(everything, desired)
+        desired = selectors(everything, desired)
         found: dict[str, Tensor] = {}
         if right is not None:
             check_lengths(everything, right)
@@ -204,7 +204,7 @@ def check_lengths(everything: Sequence[Graph], desired: Sequence[Graph]) -> None
         )
 
 
-def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
+def selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
     """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
     check_lengths(everything, desired)
     transducer = next((k for k, answers in enumerate(desired) if not answers.is_acceptor), None)

@@ -53,7 +53,7 @@ Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As often as wan
 SomeEpochs = Annotated[int, typer.Option(min=1, help="On the data, after pretraining, with each loss.")]
 SomeImages = Annotated[int | None, typer.Option(min=1, help="Of the training part; all if omitted.")]
 ComparisonOut = Annotated[
-    Path, typer.Option(help="Folder for the trainings and comparison.md; goes on where it stopped.")
+    Path, typer.Option(help="Folder for the trainings, comparison.md and gallery/; goes on where it stopped.")
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="On the data, after pretraining.")]
 Pretraining = Annotated[
@@ -103,7 +103,7 @@ def compare(
     images: SomeImages = None,
     pretraining: Pretraining = Settings.pretraining,
 ) -> None:
-    """Trains with each loss from one pretraining: a table of how well each reads the validation part."""
+    """Trains with each loss from one pretraining: how well each reads the validation part, and a gallery."""
     _leave_a_core()
     _check_is_folder(out)
     names = list(dict.fromkeys(by_name(name).name for name in loss or LOSSES))
