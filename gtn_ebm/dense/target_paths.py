@@ -1,4 +1,4 @@
-"""The best alignment of frames with a row of labels: exact, a chunk at a time, for minutes or hours of frames."""
+"""The best alignment of frames with a row of labels: exact, a chunk at a time, for hours of frames."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ Notify = Callable[[float], None]
 class TargetSearch:
     """Frames [T, C] and a target [L], and the search for its best alignment.
 
-    A pass leaves out what costs more than a given energy. If it finds a path of at most that, this is the best of
-    all, for what was left out is worse. Otherwise the next pass may cost more. Emissions of a network that is mostly
-    right leave little to work out; in the worst case all is.
+    A pass leaves out what costs more than a given energy. If it finds a path of at most that, this is the
+    best of all, for what was left out is worse. Otherwise the next pass may cost more. Emissions of a network
+    that is mostly right leave little to work out; in the worst case all is.
 
     Args:
-        notify: called with the share of a pass that is done, 0 to 1, from time to time; what it raises ends the search.
+        notify: called with the share of a pass that is done, 0 to 1, from time to time; what it raises ends
+            the search.
     """
 
     def __init__(self, frames: NDArray[Any], labels: NDArray[np.int32], blank: int, notify: Notify):
@@ -76,15 +77,16 @@ class TargetSearch:
                 gap = gap if 0.0 < gap < spread else math.inf
 
     def _forward(self, most: float, to_come: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-        """Least energies after the frames, [2, L + 1], and how many frames any way of at most ``most`` took."""
+        """Least energies after the frames, [2, L + 1], and how many frames were gone through until there was
+        no way of at most ``most``."""
         energies = np.full((2, self.places), np.inf)
         energies[kernels.BLANK, 0] = 0.0
         step, least, done = max(CHUNK // self.places, kernels.STRIDE), 0.0, 0
         while done < self.length and least < math.inf:
             end = min(done + step, self.length)
             least = kernels.forward(
-                self.frames, done, end, self.block, self.target, self.fewest, to_come, most, energies, self.kept,
-                self.bands,
+                self.frames, done, end, self.block, self.target, self.fewest, to_come, most, energies,
+                self.kept, self.bands,
             )  # fmt: skip
             done = end
             self.notify(FORWARD_SHARE * done / self.length)

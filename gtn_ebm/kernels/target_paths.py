@@ -1,17 +1,18 @@
 """The best alignment of frames with a row of labels by the rules of CTC: least energies, then back-pointers.
 
-Place k of a target of L labels, 0 ≤ k ≤ L, holds two states: that of its k-th label and that of the blank after it,
-numbered 2k − 1 and 2k. Place 0 has no label, and energies of +inf for it. A blank is entered from itself and from its place's label, a
-label from itself, from the blank before it and, where they differ, from the label before it. So the two are rows of
-their own, only one of which looks its emissions up. Energies are summed in float64.
+Place k of a target of L labels, 0 ≤ k ≤ L, holds two states: that of its k-th label and that of the blank
+after it, numbered 2k − 1 and 2k. Place 0 has no label, and energies of +inf for it. A blank is entered from
+itself and from its place's label, a label from itself, from the blank before it and, where they differ, from
+the label before it. So the two are rows of their own, only one of which looks its emissions up. Energies are
+summed in float64.
 
-A path moves on by one place a frame at most. So the frames are cut into blocks: one pass keeps the least energies at
-the beginning of each block; then, from the last block to the first, the K places before the one in which the path
-leaves a block of K frames are worked out again, now with back-pointers of two bits a state. For T frames that
-is 2 T L / K energies and K²/2 bytes.
+A path moves on by one place a frame at most. So the frames are cut into blocks: one pass keeps the least
+energies at the beginning of each block; then, from the last block to the first, the K places before the one
+in which the path leaves a block of K frames are worked out again, now with back-pointers of two bits a state.
+For T frames that is 2 T L / K energies and K²/2 bytes.
 
-What cannot be on a path of at most a given energy is left out: where the least energy of a tile of places and the
-least emissions to come add up to more. The best path found so is the best of all, if there is one.
+What cannot be on a path of at most a given energy is left out: where the least energy of a tile of places and
+the least emissions to come add up to more. A path found so of at most that energy is the best of all.
 """
 
 import numpy as np
@@ -29,7 +30,9 @@ BLANK, LABEL = 0, 1
 
 @njit(nogil=True, cache=True)
 def fewest_frames(labels):
-    """How many frames it takes at least to come to each place, [L + 1]: equal labels are kept apart by a blank."""
+    """How many frames it takes at least to come to each place, [L + 1]: equal labels are kept apart by a
+    blank.
+    """
     fewest = np.zeros(len(labels) + 1, np.int64)
     for k in range(len(labels)):
         fewest[k + 1] = fewest[k] + 1 + (k > 0 and labels[k] == labels[k - 1])
@@ -72,12 +75,6 @@ def _frame(old_blank, old_label, new_blank, new_label, row, blank, labels, skip)
         entered[k] += min(min(label_at[k], blank_before[k]), label_before[k] + skip[k])
 
 
-@njit(inline="always")
-def _least(energies):
-    """Of two rows, the first cell of each left out."""
-    return min(energies[0, 1:].min(), energies[1, 1:].min())
-
-
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
 def _least(values):
     least = np.inf
@@ -92,7 +89,8 @@ def _advance_tile(emissions, begin, end, target, to_come, most, blanks, of_label
 
     Args:
         blanks, of_labels: energies, [1 + W]; what stands first is of no account.
-        left, right: of the place before the tile, and of its last one, what they are before each frame, [T', 2].
+        left, right: of the place before the tile, and of its last one, what they are before each frame, [T',
+            2].
     """
     labels, skip, blank = target
     row = np.empty(emissions.shape[1], np.float64)
@@ -154,11 +152,12 @@ def forward(emissions, begin, end, block, target, fewest, to_come, most, energie
 
     Args:
         block: how many frames are kept back-pointers of at a time.
-        target: (labels, what it costs to come from the label before, the blank): 0 or +inf, [L + 1] each; those of place
-            0 are of no account.
+        target: (labels, what it costs to come from the label before, the blank): 0 or +inf, [L + 1] each;
+            those of place 0 are of no account.
         fewest, to_come: of ``fewest_frames`` and ``least_to_come``.
         most: what a path may cost; +inf for anything.
-        energies: [2, L + 1], changed in place. Before the first frame they are 0 for the blank of place 0 and else +inf.
+        energies: [2, L + 1], changed in place. Before the first frame they are 0 for the blank of place 0 and
+            else +inf.
         kept: filled with them at the beginning of each block where they are finite, [blocks, 2, L + 1].
         bands: filled with the first place where they are, and the one behind the last, [blocks, 2].
     """
@@ -187,8 +186,8 @@ def _finite(energies):
 
 @njit(inline="always")
 def _frame_with_choices(old_blank, old_label, new_blank, new_label, choice, row, blank, labels, skip):
-    """The same, and in ``choice`` where states are entered from: bits 0 and 1 of a label, where 2 and 3 both mean the
-    label before, bit 2 of a blank."""
+    """The same, and in ``choice`` where states are entered from: bits 0 and 1 of a label, where 2 and 3 both
+    mean the label before, bit 2 of a blank."""
     blank_before, label_before = old_blank[:-1], old_label[:-1]
     blank_at, label_at = old_blank[1:], old_label[1:]
     entered, waited = new_label[1:], new_blank[1:]
@@ -205,7 +204,8 @@ def _frame_with_choices(old_blank, old_label, new_blank, new_label, choice, row,
 def _trace(emissions, begin, target, old_blank, old_label, low, path):
     """Fills ``path[:-1]``, states from before the frame ``begin`` on, so that it leads to ``path[-1]`` best.
 
-    ``old_blank``, ``old_label``: least energies before that frame of the places from ``low`` to that of the path's end, with
+    ``old_blank``, ``old_label``: least energies before that frame of the places from ``low`` to that of the
+        path's end, with
     +inf before them, [1 + W].
     """
     labels, skip, blank = target
@@ -248,8 +248,8 @@ def _pack(choice, packed):
 
 @njit(nogil=True, cache=True)
 def backward(emissions, first, last, block, target, kept, bands, path):
-    """Fills the states before each frame of the blocks ``first`` to ``last``, from behind: ``path``, [T + 1], holds
-    the state after the last of them."""
+    """Fills the states before each frame of the blocks ``first`` to ``last``, from behind: ``path``, [T + 1],
+    holds the state after the last of them."""
     for number in range(last - 1, first - 1, -1):
         begin, end = number * block, min((number + 1) * block, len(emissions))
         high = (path[end] + 1) // 2 + 1
