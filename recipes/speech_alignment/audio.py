@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from gtn_ebm import DataError
+from recipes.speech_alignment.restoration import restored
 
 Samples = NDArray[np.float32]
 
@@ -42,10 +43,18 @@ def rate_and_duration(path: Path) -> tuple[int, float]:
     return rate, frames / rate
 
 
-def read(path: Path, rate: int) -> Samples:
-    """The samples of a recording, its channels' mean, between −1 and 1, at this rate, [N].
+class Sound(NamedTuple):
+    """The samples of a recording, between −1 and 1, [N], and how many bytes were lost of the file."""
 
-    A file that ends before its header says is read as far as it goes.
+    samples: Samples
+    lost: int
+
+
+def read(path: Path, rate: int) -> Sound:
+    """A recording, its channels' mean, at this rate.
+
+    A file that ends before its header says is read as far as it goes; one that was copied as text is mended
+    (see ``restoration``).
 
     Raises:
         DataError: as of ``rate_and_duration``; a sample that is not finite.
@@ -53,14 +62,18 @@ def read(path: Path, rate: int) -> Samples:
     rate_and_duration(path)
     try:
         with soundfile.SoundFile(path) as sound:
-            blocks = list(_mixed(sound))
             original = sound.samplerate
+            if sound.subtype == "PCM_16" and sound.channels == 1:
+                data, lost = restored(sound.read(dtype="int16").astype("<i2").view(np.uint8))
+                samples = data.view("<i2").astype(np.float32) / 2**15
+            else:
+                blocks = sound.blocks(BLOCK, dtype="float32", always_2d=True)
+                samples, lost = np.concatenate([block.mean(1) for block in blocks]), 0
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path}: cannot be read as sound ({_reason(error)})") from error
-    samples = np.concatenate([*blocks, np.empty(0, np.float32)])
     if not np.isfinite(samples).all():
         raise DataError(f"{path}: holds samples that are no numbers; convert it anew")
-    return resampled(samples, original, rate)
+    return Sound(resampled(samples, original, rate), lost)
 
 
 def resampled(samples: Samples, original: int, rate: int) -> Samples:
@@ -70,11 +83,6 @@ def resampled(samples: Samples, original: int, rate: int) -> Samples:
     common = math.gcd(original, rate)
     result: Samples = resample_poly(samples, rate // common, original // common).astype(np.float32)
     return result
-
-
-def _mixed(sound: soundfile.SoundFile) -> Iterator[Samples]:
-    for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
-        yield block.mean(1)
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gtn_ebm import DataError
 from recipes.speech_alignment import audio
-from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.audio import Sound
 from recipes.speech_alignment.intervals import FileAlignment
 
 SOUNDS = (".wav", ".flac")
@@ -34,7 +34,7 @@ class Recording:
     transcript: str | None = None
     reference: FileAlignment | None = None
 
-    def samples(self, rate: int) -> Samples:
+    def sound(self, rate: int) -> Sound:
         """See ``audio.read``."""
         return audio.read(self.audio, rate)
 
