@@ -208,8 +208,8 @@ def _cut(entries: Sequence[tuple[str, Pronunciation]]) -> list[list[Graphone]]:
 def _alignments(entries: Sequence[tuple[str, Pronunciation]]) -> tuple[Structure, list[Graphone]]:
     """The alignments of all entries, in a row, and the graphones that label their arcs.
 
-    In an entry of L letters and P phones state (i, j) stands before letter i and phone j, and arcs lead from there
-    to (i + 1, j), (i + 1, j + 1), …; (L, P) is the first state of the next entry.
+    In an entry of L letters and P phones state (i, j) is before letter i and phone j, and arcs lead from
+    there to (i + 1, j), (i + 1, j + 1), …; (L, P) is the first state of the next entry.
     """
     letters = {
         letter: k for k, letter in enumerate(sorted({letter for word, _ in entries for letter in word}))
