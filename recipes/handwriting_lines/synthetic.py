@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from gtn_ebm.errors import DataError
 from recipes.handwriting_lines.line import Line
 
-FONTS = ("rowmans", "timesi", "scripts")
-"""Of the package Hershey-Fonts: printed, sloped and joined hands."""
+FONTS = ("rowmans", "timesi")
+"""Of the package Hershey-Fonts: a printed and a sloping hand; "scripts" is a joined one, and harder."""
 
 WORDS = 300
 """Of the language."""
@@ -80,7 +80,7 @@ class SyntheticLines:
     (64, True)
     """
 
-    def __init__(self, seed: int = 0, words: tuple[int, int] = (2, 4), fonts: Sequence[str] = FONTS) -> None:
+    def __init__(self, seed: int = 0, words: tuple[int, int] = (1, 2), fonts: Sequence[str] = FONTS) -> None:
         if seed < 0 or not 1 <= words[0] <= words[1]:
             raise DataError(f"seed {seed} and {words} words: give a seed of 0 or more, and 1 word or more")
         self._glyphs = [_glyphs(font) for font in fonts]
@@ -164,8 +164,8 @@ def _writer(random: Generator, glyphs: dict[str, _Glyph]) -> _Writer:
         glyphs=glyphs,
         height=height,
         width=random.uniform(0.8, 1.05),
-        slant=random.normal(0.05, 0.12),
-        pen=random.uniform(1.6, 3.6),
+        slant=random.normal(0.05, 0.08),
+        pen=random.uniform(2.0, 3.4),
         gap=random.uniform(0.9, 1.4),
         unsteadiness=random.uniform(0.01, 0.035),
         slope=random.normal(0, 0.006),

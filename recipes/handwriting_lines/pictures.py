@@ -1,0 +1,154 @@
+"""Pictures: a line with what was read where, the answers that compete, and a page of errors."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gtn_ebm import Graph, draw
+from gtn_ebm.ops import connect, determinize, minimize, project, prune, remove_epsilons
+from recipes.handwriting_lines.reader import Letter
+
+SHOWN_HEIGHT = 64.0
+"""Of lines in pictures of alignments, in pixels of the screen."""
+
+MOST_ARCS = 150
+"""Of a lattice that is drawn."""
+
+LATTICE_BEAM = 3.0
+"""How much worse than the best answer those in a drawing of a lattice may be."""
+
+_FONT = "system-ui, sans-serif"
+_WORDS_AT, _LETTERS_AT, _FOOT = 10.0, 26.0, 36.0  # below the line
+
+
+def alignment(
+    image: NDArray[np.uint8], letters: Sequence[Letter], words: Sequence[tuple[float, float]] = ()
+) -> str:
+    """SVG of a line: below it a bar from the begin to the end of each word, and each character where it was
+    read, with a tick at its begin.
+
+    Args:
+        image: of the line, grey.
+        letters: its characters, in pixels of the image.
+        words: x-spans of words.
+    """
+    scale = SHOWN_HEIGHT / len(image)
+    width = image.shape[1] * scale
+    bars = "".join(
+        f'<rect x="{start * scale:.1f}" y="{SHOWN_HEIGHT + _WORDS_AT - 6:.1f}" '
+        f'width="{(end - start) * scale:.1f}" height="3" fill="#1b4965"/>'
+        for start, end in words
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{SHOWN_HEIGHT + _FOOT:.0f}" '
+        f'viewBox="0 0 {width:.1f} {SHOWN_HEIGHT + _FOOT:.1f}" font-family="{_FONT}" font-size="15">'
+        f'<rect width="100%" height="100%" fill="white"/>'
+        f'<image width="{width:.1f}" height="{SHOWN_HEIGHT}" href="{_png(image)}"/>{bars}'
+        f"{''.join(_letter(letter, scale) for letter in letters)}</svg>"
+    )
+
+
+def _letter(letter: Letter, scale: float) -> str:
+    start, middle = letter.start * scale, (letter.start + letter.end) / 2 * scale
+    top = SHOWN_HEIGHT + _WORDS_AT
+    tick = f'<path d="M{start:.1f} {top:.1f}v4" stroke="#bbbbbb"/>'
+    if letter.text.isspace():
+        return tick
+    at = SHOWN_HEIGHT + _LETTERS_AT
+    return f'{tick}<text x="{middle:.1f}" y="{at:.1f}" text-anchor="middle">{html.escape(letter.text)}</text>'
+
+
+def lattice(found: Graph) -> str:
+    """SVG of the answers in a lattice: an acceptor of their characters, the best in red, an arc as thick as
+    it is probable.
+
+    Blanks and the frames that characters take are summed out. Of a large lattice the most probable part is
+    drawn.
+
+    Args:
+        found: that of a ``dense.Decoding`` that found an answer.
+    """
+    near = remove_epsilons(project(prune(found, LATTICE_BEAM), "output").with_arc_maps())
+    answers = minimize(connect(determinize(near, float("inf"))), float("inf"))
+    if answers.arcs > MOST_ARCS:
+        answers = draw.most_probable(answers, MOST_ARCS)
+    return draw.svg(answers, best_path=True, posteriors=True, max_arcs=max(MOST_ARCS, answers.arcs))
+
+
+class Exhibit(NamedTuple):
+    """A line that was read: its name, image, what it says, and the reading."""
+
+    name: str
+    image: NDArray[np.uint8]
+    text: str
+    read: str
+
+
+def errors(title: str, introduction: str, exhibits: Sequence[Exhibit]) -> str:
+    """An HTML page, complete in itself, of lines with what they say and how they were read.
+
+    What was left out is struck through in the text, and what was put in is underlined in the reading. All
+    given text is escaped.
+    """
+    sections = "".join(map(_section, exhibits))
+    return _PAGE.format(title=html.escape(title), introduction=html.escape(introduction), sections=sections)
+
+
+def _section(exhibit: Exhibit) -> str:
+    text, read = _marked(exhibit.text, exhibit.read)
+    name = html.escape(exhibit.name)
+    return (
+        f'<section><h2>{name}</h2><img alt="{name}" src="{_png(exhibit.image)}">'
+        f"<dl><dt>says</dt><dd>{text}</dd><dt>read</dt><dd>{read or '<i>nothing</i>'}</dd></dl></section>"
+    )
+
+
+def _marked(text: str, read: str) -> tuple[str, str]:
+    """Both as HTML, their differences marked.
+
+    >>> _marked("manuscript", "manscribt")
+    ('man<del>u</del>scri<del>p</del>t', 'manscri<ins>b</ins>t')
+    """
+    said, heard = "", ""
+    for kind, begin, end, first, last in SequenceMatcher(None, text, read, autojunk=False).get_opcodes():
+        same = kind == "equal"
+        said += _with_tag("" if same else "del", text[begin:end])
+        heard += _with_tag("" if same else "ins", read[first:last])
+    return said, heard
+
+
+def _with_tag(tag: str, text: str) -> str:
+    shown = html.escape(text if not tag else text.replace(" ", "␣"))
+    return f"<{tag}>{shown}</{tag}>" if tag and text else shown
+
+
+def _png(image: NDArray[np.uint8]) -> str:
+    content = cv2.imencode(".png", image)[1].tobytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; }}
+body {{ margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }}
+section {{ border-top: 1px solid #ccc; padding: .8rem 0; }}
+h2 {{ font-size: .9rem; font-weight: normal; color: #555; margin: 0; }}
+img {{ height: 4rem; max-width: 100%; object-fit: contain; object-position: left; }}
+dl {{ display: grid; grid-template-columns: 3rem 1fr; margin: .3rem 0; font-size: 1.15rem; }}
+dt {{ color: #555; font-size: .9rem; align-self: center; }}
+dd {{ margin: 0; overflow-wrap: anywhere; }}
+del {{ background: #ffd9d9; color: #a40000; }}
+ins {{ background: #dcebff; color: #003d99; }}
+</style></head><body><h1>{title}</h1>
+<p>{introduction}</p>
+{sections}</body></html>
+"""
