@@ -95,8 +95,7 @@ class LineReader:
         Raises:
             DataError: no image, one without ink, or one too long for a line; the message names the file.
         """
-        pixels = loaded(image)
-        energies = self.emissions([pixels]).energies[0]
+        pixels, energies = self._seen(image)
         pieces = self.criterion.greedy(energies)
         text = "".join(piece.text for piece in pieces)
         confidence = math.exp(-max(0.0, self.criterion.text_energy(energies, text)))
@@ -108,12 +107,13 @@ class LineReader:
         Raises:
             DataError: as ``read``; the line is too short for the text.
         """
-        pixels = loaded(image)
+        pixels, energies = self._seen(image)
         try:
-            pieces = self.criterion.align(self.emissions([pixels]).energies[0], text)
+            pieces = self.criterion.align(energies, text)
         except GraphError as error:
+            where = "" if isinstance(image, np.ndarray) else f"{image}: "
             raise DataError(
-                f"the line does not hold {text!r:.80} ({error}); is it that of this image?"
+                f"{where}the line does not hold {text!r:.80} ({error}); is it that of this image?"
             ) from error
         return self._letters(pieces, pixels)
 
@@ -123,11 +123,7 @@ class LineReader:
 
         A line's do not depend on the others. Raises DataError as ``read``.
         """
-        device = next(self.network.parameters()).device
-        each = []
-        for image in images:
-            ink, _ = batch([_ink(image)])
-            each.append(self.criterion.energies(self.network(ink.to(device)).scores[0]).cpu())
+        each = [self._seen(image)[1] for image in images]
         lengths = torch.tensor([len(energies) for energies in each], dtype=torch.int64)
         return Emissions(nn.utils.rnn.pad_sequence(each, batch_first=True), lengths)
 
@@ -135,6 +131,14 @@ class LineReader:
     def x_of(frame: float, rows: int) -> float:
         """The column, in pixels of an image of so many rows, where a frame begins."""
         return (frame * STRIDE - MARGIN) * rows / HEIGHT
+
+    @torch.inference_mode()
+    def _seen(self, image: Image) -> tuple[NDArray[np.uint8], Tensor]:
+        """The pixels of one image, and its energies [T, C]."""
+        pixels = loaded(image)
+        ink, _ = batch([_ink(pixels, image)])
+        device = next(self.network.parameters()).device
+        return pixels, self.criterion.energies(self.network(ink.to(device)).scores[0]).cpu()
 
     def _letters(self, pieces: Sequence[Piece], pixels: NDArray[np.uint8]) -> tuple[Letter, ...]:
         """Pieces in their columns. The network is sure of a letter in a frame or two in its midst, so that
@@ -203,8 +207,8 @@ def batch(inks: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, list[int]]:
     return torch.from_numpy(together / 255), lengths
 
 
-def _ink(image: Image) -> NDArray[np.uint8]:
-    pixels = loaded(image)
+def _ink(pixels: NDArray[np.uint8], image: Image) -> NDArray[np.uint8]:
+    """The ink of an image that errors name."""
     try:
         return ink_of(pixels)
     except DataError as error:

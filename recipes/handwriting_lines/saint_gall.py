@@ -43,7 +43,8 @@ def is_layout(directory: Path) -> bool:
 def read_folder(directory: Path) -> dict[str, list[Line]]:
     """The lines of each part, by PARTS, in the order of the transcription.
 
-    A line that is transcribed but has no image is left out, as are pages of no list.
+    A line that is transcribed but has no image is left out, and so are pages of no list and parts without
+    lines.
 
     Raises:
         DataError: with file and line: what is missing, doubled, unreadable or of another form; no list of
@@ -54,21 +55,22 @@ def read_folder(directory: Path) -> dict[str, list[Line]]:
     pages = {part: directory / f"{part}.txt" for part in PARTS if (directory / f"{part}.txt").is_file()}
     if not pages:
         raise DataError(f"{directory}: no list of pages; write those to train on in train.txt, one a line")
-    return {part: _lines(directory / IMAGES, texts, locations, path) for part, path in pages.items()}
+    parts = {part: _lines(directory / IMAGES, texts, locations, path) for part, path in pages.items()}
+    found = {part: lines for part, lines in parts.items() if lines}
+    if not found:
+        raise DataError(f"{directory}: no line of the listed pages is transcribed and has an image")
+    return found
 
 
 def _lines(
     images: Path, texts: dict[str, str], locations: dict[str, tuple[tuple[int, int], ...]], path: Path
 ) -> list[Line]:
     pages = {page for _, page in _rows(path)}
-    lines = [
+    return [
         Line(name, text, partial(load_image, image), locations.get(name))
         for name, text in texts.items()
         if _page(name) in pages and (image := images / f"{name}.png").is_file()
     ]
-    if not lines:
-        raise DataError(f"{path}: no line of these pages is transcribed and has an image in {images}")
-    return lines
 
 
 def _transcriptions(path: Path) -> dict[str, str]:

@@ -49,7 +49,12 @@ def _gap(inked: NDArray[np.bool_], start: int, end: int) -> tuple[int, int]:
     widest = max(runs, key=lambda run: run[1] - run[0], default=None)
     if widest is None:
         return (start + end) // 2, (start + end) // 2
-    return start + widest[0], start + widest[1]
+    # All of it, even if the network was sure of a letter beside its ink.
+    before, after = np.flatnonzero(inked[: start + widest[0]]), np.flatnonzero(inked[start + widest[1] :])
+    return (
+        int(before[-1]) + 1 if before.size else 0,
+        start + widest[1] + int(after[0]) if after.size else len(inked),
+    )
 
 
 def _runs(inked: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
