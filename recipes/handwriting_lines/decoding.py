@@ -20,11 +20,12 @@ class Weights(NamedTuple):
 
     Attributes:
         model: factor on those of the language model.
-        character: energy of each character; below 0, more of them are read.
+        frame: energy of each frame in which no character begins. A language model makes every character dear;
+            this makes up for it. (A reward for characters would do the same, with cycles of negative energy.)
     """
 
-    model: float = 0.6
-    character: float = -0.6
+    model: float = 0.5
+    frame: float = 0.5
 
 
 class Answer(NamedTuple):
@@ -78,7 +79,8 @@ class LineDecoder:
         self._beam, self._max_active = beam, max_active
         self.graph = topology.detach()
         if model is not None:
-            self.graph = compose(self.graph, _weighted(model.detach(), weights).to(self.graph.energies))
+            scaled = scale(model.detach(), weights.model).to(self.graph.energies)
+            self.graph = compose(_with_dear_frames(self.graph, weights.frame), scaled)
 
     @torch.no_grad()
     def decode(self, emissions: Tensor) -> Decoding:
@@ -112,7 +114,6 @@ class LineDecoder:
         return sorted(answers, key=lambda answer: answer.energy)
 
 
-def _weighted(model: Graph, weights: Weights) -> Graph:
-    scaled = scale(model, weights.model)
-    reads = torch.from_numpy(scaled.input_labels != EPSILON).to(scaled.energies)
-    return scaled.with_energies(scaled.energies + weights.character * reads)
+def _with_dear_frames(topology: Graph, energy: float) -> Graph:
+    silent = (topology.input_labels != EPSILON) & (topology.output_labels == EPSILON)
+    return topology.with_energies(topology.energies + energy * torch.from_numpy(silent))

@@ -247,7 +247,7 @@ def _outline(polygon: Points, baseline: Element | None, where: str) -> _Outline:
         raise DataError(f"{where}: its outline has no area; give three points or more around the line")
     if baseline is None:
         return _Outline(polygon, np.zeros((0, 2)))
-    points = _points(baseline.get("points") or baseline.get("BASELINE", ""), where)
+    points = _points(baseline.get("points") or baseline.get("BASELINE") or "", where)
     return _Outline(polygon, points[np.argsort(points[:, 0], kind="stable")])
 
 
