@@ -199,7 +199,7 @@ def least_to_go(graph: Graph) -> ToGo:
 
 
 def _to_go_on_cycles(graph: Graph) -> ToGo:
-    to_go, best_arc = least_tree(graph.structure, "to", graph.energies, graph.final)
+    to_go, best_arc = least_tree(graph, "to")
     total = as_array(graph.initial) + to_go
     first = int(total.argmin()) if total.min() < np.inf else kernels.NONE
     if graph.structure.out_order is not None:

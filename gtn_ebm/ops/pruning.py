@@ -56,8 +56,8 @@ def prune(graph: Graph, threshold: float | None = None, keep_states: int | None 
         raise GraphError(f"a graph cannot have {keep_states} states")
     bare = live(graph).to("cpu", torch.float64)
     energies, initial, final = (as_array(part) for part in (bare.energies, bare.initial, bare.final))
-    before = least_tree(bare.structure, "from", bare.energies, bare.initial)
-    after = least_tree(bare.structure, "to", bare.energies, bare.final)
+    before = least_tree(bare, "from")
+    after = least_tree(bare, "to")
     through = before.energy + after.energy
     limit = _limit(through, before, after, math.inf if threshold is None else threshold)
     states = through <= limit
@@ -93,6 +93,7 @@ def live(graph: Graph) -> Graph:
     """The graph without its gradient and attributes and, if it has cycles, with arcs on no path at +inf: a
     cycle there does no harm, and states and arcs keep their numbers."""
     bare = Graph(graph.structure, graph.energies.detach(), graph.initial.detach(), graph.final.detach())
+    bare = bare.with_symbols(graph.input_symbols, graph.output_symbols)  # for errors
     if graph.structure.is_acyclic:
         return bare
     kept = np.zeros(graph.arcs, np.bool_)

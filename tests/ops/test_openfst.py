@@ -1,8 +1,8 @@
 """Every operation against OpenFst's: what it makes of random graphs says the same of all pairs of strings.
 
 The graphs have epsilons, dead states, none or several initial and final states, no path at all, energies of
-+inf, and cycles half of the time. Each operation is tried on 200 with cycles and 200 without, by turns in
-the log semiring at β = 1 and in the tropical one. What OpenFst does more narrowly is compared in the
++inf, and cycles half of the time. Each operation is tried by turns in the log semiring at β = 1 and in
+the tropical one. What OpenFst does more narrowly is compared in the
 operation's own tests: ``prune`` arc by arc, ``properties`` name by name, ``encode`` code by code.
 """
 
@@ -24,7 +24,8 @@ from gtn_ebm import EPSILON, Graph, Structure, best_paths, ops, random_paths
 from gtn_ebm.distance import all_pairs_distance
 from tests.series import from_openfst, series
 
-GRAPHS = 200
+GRAPHS = 120
+"""With cycles, and as many without: 240 for each operation."""
 BOTH = pytest.mark.parametrize("cyclic", [False, True], ids=["acyclic", "cyclic"])
 ARC_TYPES = {1.0: "log64", math.inf: "standard"}
 
@@ -345,7 +346,7 @@ def strings_of_openfst(fst: pynini.Fst) -> Iterator[tuple[float, list[int], list
 
 @BOTH
 def test_random_paths_are_openfsts_as_often_as_its_distances_say(cyclic: bool) -> None:
-    count, generator = 400, torch.Generator().manual_seed(0)
+    count, generator = 200, torch.Generator().manual_seed(0)
     for graph, _ in graphs_and_fsts(cyclic, "log64"):
         whole = ops.connect(graph)
         if not whole.states:
