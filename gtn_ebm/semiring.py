@@ -39,12 +39,13 @@ Value = Any
 
 @dataclass(frozen=True)
 class Semiring:
-    """A semiring from plain Python functions, which numba compiles at the first use (some seconds).
+    """A semiring from plain Python functions, which numba compiles at their first use in each process.
 
     Values are floats, or tuples of one fixed number of floats. Ready made in ``gtn_ebm.semiring`` are
     ``tropical``, ``log(beta)``, ``real``, ``max_times``, ``expectation(attribute)``, ``boolean``,
     ``counting``, ``k_best(k)``, ``string`` and ``gallic(beta)``; all have ``total`` and
-    ``shortest_distance``, the first five with gradients of any order.
+    ``shortest_distance``, the first five with gradients of any order. The k best have theirs in
+    ``best_paths``; sums by functions of one's own have none, as these do not say their derivatives.
 
     Attributes:
         plus: (a, b) → a ⊕ b, of alternatives; associative and commutative.

@@ -100,7 +100,7 @@ def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | Non
         graphs: one graph, or a list of them.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: an energy that is NaN or −inf.
 
     >>> from gtn_ebm import Structure
@@ -187,7 +187,7 @@ def least_to_go(graph: Graph) -> ToGo:
     """The best path from each state to the end, of a graph as ``live`` gives it.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: an energy that is NaN or −inf.
     """
     if not graph.structure.is_acyclic:

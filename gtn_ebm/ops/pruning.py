@@ -40,7 +40,7 @@ def prune(graph: Graph, threshold: float | None = None, keep_states: int | None 
         enough, of several as good as each other the one that is come upon first.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: a negative limit, or an energy that is NaN or −inf.
 
     Costs two shortest distances at β = ∞; with ``keep_states`` also O(S log S).
