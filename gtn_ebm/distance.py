@@ -201,8 +201,8 @@ def sum_over_paths(graph: Graph, beta: float = 1.0) -> Tensor:
     if not len(first):
         nothing = torch.cat([energies[:0], initial[:0], final[:0]]).sum()
         return (nothing + torch.inf).to(graph.energies)
-    symbols = {"input_symbols": graph.input_symbols, "output_symbols": graph.output_symbols}
-    useful = Graph(structure, energies[torch.from_numpy(arcs).to(energies.device)], initial, final, **symbols)
+    useful = Graph(structure, energies[torch.from_numpy(arcs).to(energies.device)], initial, final)
+    useful = useful.with_symbols(graph.input_symbols, graph.output_symbols)  # for errors
     ends = initial[first] + shortest_distance(useful, beta, "to")[first]
     total = ends[ends.argmin()] if math.isinf(beta) else torch.logsumexp(-beta * ends, 0) / -beta + 0.0
     return total.to(graph.energies)
