@@ -25,7 +25,7 @@ def best_paths(graph: Graph, count: int, *, unique: bool = False) -> list[Path]:
         first is the same at each call.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: count < 0, or an energy that is NaN or −inf.
 
     Sources: Eppstein, "Finding the k shortest paths" (1998); for strings Mohri and Riley, "An efficient

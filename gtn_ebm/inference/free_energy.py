@@ -252,8 +252,8 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
         A scalar, or for a list of B graphs a tensor [B], in the dtype of the energies.
 
     Raises:
-        CycleError: the sum over a graph's paths diverges; the message names a state on a cycle at fault, and
-            its energy.
+        CycleError: the sum over a graph's paths diverges; the message names a cycle at fault, and its
+            energy.
         GraphError: β ≤ 0, or an energy that is NaN, −inf or too large to add up.
 
     Cost: O(S + A) time and memory for an acyclic graph, in one pass forward and for the gradient one back;

@@ -99,7 +99,7 @@ def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | Non
         graphs: one graph, or a list of them.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: an energy that is NaN or −inf.
 
     Cost: O(S + A) time and O(S) memory for an acyclic graph; that of ``shortest_distance`` at β = ∞ for one
@@ -191,7 +191,7 @@ def least_to_go(graph: Graph) -> ToGo:
     """The best path from each state to the end, of a graph as ``live`` gives it.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: an energy that is NaN or −inf.
     """
     if not graph.structure.is_acyclic:
@@ -203,7 +203,7 @@ def least_to_go(graph: Graph) -> ToGo:
 
 
 def _to_go_on_cycles(graph: Graph) -> ToGo:
-    to_go, best_arc = least_tree(graph.structure, "to", graph.energies, graph.final)
+    to_go, best_arc = least_tree(graph, "to")
     total = as_array(graph.initial) + to_go
     first = int(total.argmin()) if total.min() < np.inf else kernels.NONE
     if graph.structure.out_order is not None:

@@ -43,7 +43,7 @@ def random_paths(
         ``count`` paths, their energies differentiable; or none where the graph has no path of finite energy.
 
     Raises:
-        CycleError: the sum over paths diverges; the message names a state on the cycle.
+        CycleError: the sum over paths diverges; the message names a cycle at fault.
         GraphError: β or count out of range, an energy that is NaN or −inf, or a path of more than
             ``max_arcs`` arcs: without it the others would be likelier than they are.
 

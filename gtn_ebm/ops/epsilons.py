@@ -45,7 +45,7 @@ def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
         stay side by side, as they do in any graph here.
 
     Raises:
-        CycleError: the sum over an epsilon cycle diverges; the message names a state on it and its energy.
+        CycleError: the sum over an epsilon cycle diverges; the message names it and its energy.
 
     Source: Mohri, "Generic epsilon-removal and input epsilon-normalization algorithms for weighted
     transducers" (2002). Differentiable in every energy.
