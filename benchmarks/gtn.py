@@ -1,7 +1,7 @@
 """Programs written for gtn, on ``compat.gtn``, beside torch's ``ctc_loss``, in one process and on one thread.
 
-gtn itself cannot be installed from the package index; what it takes is known relative to torch. Both ways in
-which such programs work out CTC are measured: the criterion, and the target's graph composed with the emissions.
+gtn itself cannot be installed from the package index; what it takes is known relative to torch. Both ways to
+work out CTC are measured: the criterion, and the target's graph composed with the emissions.
 """
 
 from collections.abc import Callable, Sequence

@@ -10,9 +10,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
-import gtn_ebm
 from gtn_ebm.cli.advice import in_options
 from gtn_ebm.cli.commands import COMMANDS, Command, Option
 from gtn_ebm.cli.files import FORMATS, Files
@@ -84,10 +84,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Version(argparse.Action):
+    """Tells which version is installed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(_PROGRAM, version(_PROGRAM))
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog=_PROGRAM, description=_ABOUT, formatter_class=form)
-    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {gtn_ebm.__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     rooms = parser.add_subparsers(required=True, metavar="fst", title="commands")
     fst = rooms.add_parser(
         "fst", description=_ABOUT_FST, formatter_class=form, help="operations on graphs in files and pipes"

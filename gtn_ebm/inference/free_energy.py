@@ -112,7 +112,7 @@ class _FreeEnergies(torch.autograd.Function):
         ctx.structures, ctx.beta = structures, beta
         ctx.save_for_backward(*parts)
         free, ctx.posteriors = _summed(structures, beta, parts, with_posteriors=True)
-        return free.to(parts[0]).reshape(shape)
+        return as_tensor(free.reshape(shape), parts[0])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -121,7 +121,7 @@ class _FreeEnergies(torch.autograd.Function):
         # function.
         again = torch.is_grad_enabled()
         posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts) if again else ctx.posteriors
-        factors = grad.reshape(-1).unbind()
+        factors = grad.reshape(-1).unbind() if grad.ndim else (grad,)
         needed = ctx.needs_input_grad[3:]
         return (
             None,
@@ -136,8 +136,8 @@ class _FreeEnergies(torch.autograd.Function):
 
 def _summed(
     structures: list[Structure], beta: float, parts: Sequence[Tensor], with_posteriors: bool
-) -> tuple[Tensor, list[NDArray[Any]]]:
-    """F of each graph, [B] float64, and the posteriors of (arcs, initial, final) of each in turn."""
+) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """F of each graph, [B], and the posteriors of (arcs, initial, final) of each in turn."""
     dtype = _array_dtype(parts[0])
 
     def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
@@ -146,7 +146,7 @@ def _summed(
         return sums.free_energy(), sums.posteriors(dtype) if with_posteriors else ()
 
     results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
-    free = torch.tensor([free for free, _ in results], dtype=torch.float64)
+    free = np.array([free for free, _ in results], dtype)
     return free, [p for _, of_graph in results for p in of_graph]
 
 
@@ -277,8 +277,8 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
         # Posteriors are the gradient; without one they are not worked out.
         free, _ = _summed(structures, beta, parts, with_posteriors=False)
     except CycleError:
-        free = _with_cycles(every, beta)
-    return free.to(parts[0]).reshape(shape)
+        return _with_cycles(every, beta).to(parts[0]).reshape(shape)
+    return as_tensor(free.reshape(shape), parts[0])
 
 
 def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:

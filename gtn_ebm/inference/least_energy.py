@@ -250,5 +250,4 @@ def _best(graph: Graph, found: _Found) -> Path | None:
         return paths_along(graph, traces)[0]
     read = _without_epsilon(graph.input_labels[arcs])
     written = list(read) if graph.is_acceptor else _without_epsilon(graph.output_labels[arcs])
-    total = torch.full((), energy, dtype=graph.dtype, device=graph.energies.device)
-    return Path(arcs, total, read, written)
+    return Path(arcs, graph.energies.new_full((), energy, requires_grad=False), read, written)
