@@ -51,6 +51,7 @@ def test_a_reader_s_images_are_measured_and_shown(tmp_path: Path) -> None:
         assert (page.parent / f"{loss}.png").read_bytes().startswith(b"\x89PNG")
         assert f'src="{loss}.png"' in text
     assert "Collapse: yes, unless the architecture" in text
+    assert text.count("given normalised energies") == 1
     assert gallery.measured(found) in text
 
 
