@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-"""How much torch's convolutions keep of shapes that they have met: nearly every batch of images has one of its
+"""How much torch's convolutions keep of shapes that they have met: nearly every batch has one of its
 own, and a thousand of each, as they are by default, would be gigabytes that are never used again."""
 
 MOST_PRIMITIVES = 16
