@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gtn_ebm.arguments import takes_graphs
-from gtn_ebm.distance import check_beta, shortest_distance
+from gtn_ebm.distance import shortest_distance
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference.least_energy import InOrder, Path, Traces, as_given, paths_along
@@ -55,10 +55,10 @@ def random_paths(
     >>> random_paths(graph, 2)[1].input_labels
     [7]
     """
-    if beta != 0.0:
-        check_beta(beta)
-    if not beta < math.inf:
-        raise GraphError(f"to draw paths β must be finite, not {beta}; at ∞ use best_path")
+    if not isinstance(beta, int | float | np.number) or not 0.0 <= beta < math.inf:
+        raise GraphError(
+            f"to draw paths β must be finite and not negative, not {beta!r:.40}; at ∞ use best_path"
+        )
     if count < 0:
         raise GraphError(f"cannot draw {count} paths")
     most = max(1_000_000, 10 * graph.arcs) if max_arcs is None else max_arcs

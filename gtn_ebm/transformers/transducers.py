@@ -119,7 +119,7 @@ def word_pieces(pieces: Sequence[Sequence[int]]) -> Graph:
     Graph(4 states, 4 arcs, transducer)
     """
     if not pieces or not all(isinstance(piece, Sequence) and len(piece) for piece in pieces):
-        raise GraphError("word pieces need a list of labels at least, and none may be empty")
+        raise GraphError("word pieces need a piece at least, each a list of labels and none empty")
     wrong = [
         label for piece in pieces for label in piece if not isinstance(label, int | np.integer) or label < 0
     ]

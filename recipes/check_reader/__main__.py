@@ -33,6 +33,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""How much torch's convolutions keep of shapes that they have met: nearly every batch has one of its
+own, and a thousand of each, as they are by default, would be gigabytes that are never used again."""
+
+MOST_PRIMITIVES = 16
+
 ModelFolder = Annotated[Path, typer.Option("--model", help="Folder that train made.")]
 DigitsFolder = Annotated[
     str | None,
@@ -236,6 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command and its options; those of the command line where None.
     """
     cv2.setNumThreads(1)
+    for capacity in PRIMITIVES:
+        os.environ.setdefault(capacity, str(MOST_PRIMITIVES))
     run(app, arguments)
 
 

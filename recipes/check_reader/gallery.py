@@ -22,6 +22,7 @@ from gtn_ebm import Graph, best_answers, minimum_energy
 from gtn_ebm.io.files import write_beside, write_whole
 from gtn_ebm.losses import by_name
 from recipes.check_reader.grammar import DIGITS
+from recipes.check_reader.objective import ReaderLoss
 from recipes.check_reader.reader import CheckReader, answer_energies
 from recipes.check_reader.training import Labelled
 
@@ -206,9 +207,17 @@ def _save(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
+def _fitted(loss: str) -> str:
+    """What was done in training against what theory says."""
+    fitted = ReaderLoss(loss)
+    if fitted.normalised:
+        return " Here it was given normalised energies, −log p, none of which can fall without others rising."
+    return " Here it was given energies with noise, which rules that out." if fitted.perturbed else ""
+
+
 def _figure(loss: str, of_loss: Rivalry) -> str:
     theory = by_name(loss)
-    said = f"Collapse: {theory.says('Collapse')} Margin: {theory.says('Margin')}"
+    said = f"Collapse: {theory.says('Collapse')} Margin: {theory.says('Margin')}{_fitted(loss)}"
     return (
         f'<figure id="{loss}"><h2>{loss}</h2>\n<img src="{loss}.png" alt="{loss}" loading="lazy">\n'
         f"<figcaption><b>Theory.</b> {html.escape(said)}<br>\n"

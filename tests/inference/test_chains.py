@@ -133,7 +133,7 @@ def test_bad_input_is_refused():
         with pytest.raises(GraphError, match=message):
             PathChains(graph, [path._replace(arcs=np.array(arcs, np.int64))])
     nothing = Graph(Structure([], [], []))
-    with pytest.raises(GraphError, match="begins with a Path, not None"):
+    with pytest.raises(GraphError, match=r"paths\[0\] must be a Path, not None"):
         PathChains(nothing, [best_path(nothing)])
     with pytest.raises(GraphError, match="-1 moves"):
         PathChains(graph, [path]).move(graph, -1)

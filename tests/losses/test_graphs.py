@@ -163,6 +163,22 @@ def test_batches_are_their_examples(name: str) -> None:
         assert loss([], []).shape == (0,)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_right_paths_take_the_place_of_those_that_write_the_answer(name: str) -> None:
+    # Two paths write 0, of which one is right; another writes 1.
+    graph = Graph(Structure([0, 0, 0], [1, 1, 1], [5, 6, 7], [0, 0, 1]), torch.tensor([1.0, 0.2, 0.6]))
+    right = graph.with_energies(torch.tensor([1.0, INF, INF]))
+    loss = GraphLoss(name, cost=edit_distance if name in NEED_COST else None)
+    plain = loss.energies([graph], [Graph.linear([0])])
+    found = loss.energies([graph], [Graph.linear([0])], [right])
+    assert list(found) == list(plain) == list(LOSSES[name].needs)
+    assert {need for need in found if not torch.equal(found[need], plain[need])} <= {"desired"}
+    assert "desired" not in found or found["desired"].item() == 1.0
+    assert torch.equal(loss([graph], [Graph.linear([0])], [right]), loss.of_energies(**found))
+    with pytest.raises(GraphError, match="1 graphs of all answers, but 2 of"):
+        loss([graph], [Graph.linear([0])], [right, right])
+
+
 def test_energies_of_several_graphs_are_added_before_they_become_a_loss() -> None:
     one, two, answer = lattice(2), lattice(2).detach(), selector((0, 1))
     for name in ("nll", "mee"):
