@@ -325,8 +325,8 @@ class LatticeMWERLoss(Criterion):
     >>> from gtn_ebm.dense.topologies import minimal_ctc
     >>> emissions = torch.zeros(1, 2, 3).log_softmax(-1).neg().requires_grad_()
     >>> (found,) = decode(emissions, None, minimal_ctc(3), lattice_beam=9.0)
-    >>> LatticeMWERLoss()([found.lattice], [[1]])
-    tensor(0.7778, dtype=torch.float64, grad_fn=<MeanBackward0>)
+    >>> LatticeMWERLoss()([found.lattice], [[1]])  # of 9 sequences 2 write it, 6 are wrong once, 1 twice
+    tensor(0.8889, dtype=torch.float64, grad_fn=<MeanBackward0>)
     """
 
     def __init__(

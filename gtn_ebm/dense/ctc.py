@@ -21,7 +21,7 @@ from gtn_ebm.errors import GraphError
 from gtn_ebm.parallel import parallel_map
 
 Lengths = Tensor | Sequence[int] | int
-NOT_LABELS = torch.bool, torch.complex64, torch.complex128
+WHOLE = torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64
 Reduction = Literal["none", "mean", "sum"]
 
 
@@ -76,7 +76,8 @@ def ctc_loss(
 
     Args:
         log_probs: [T, N, C] or, for one item, [T, C]; floating, of any strides. Usually of ``log_softmax``.
-        targets: labels, padded [N, S], or all in a row [sum of target_lengths]; classes other than the blank.
+        targets: labels, padded [N, S], or all in a row [sum of target_lengths]. A blank in a target is taken
+            literally, as torch takes it: a label that reads like a blank. Its second derivative is refused.
         input_lengths: frames of each item, [N] integers ≤ T.
         target_lengths: labels of each item, [N] integers.
         blank: the class of no label.
@@ -162,7 +163,7 @@ def _lengths(lengths: Lengths, items: int, name: str, most: int) -> list[int]:
 
 def _targets(targets: Tensor, target_lengths: Lengths, items: int) -> list[NDArray[np.int32]]:
     """The labels of each item."""
-    if targets.dtype in NOT_LABELS or targets.dtype.is_floating_point or targets.ndim not in (1, 2):
+    if targets.dtype not in WHOLE or targets.ndim not in (1, 2):
         raise GraphError(
             f"targets must be integers, [items, labels] or all in a row, "
             f"not {targets.dtype} of shape {list(targets.shape)}"

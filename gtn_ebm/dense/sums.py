@@ -164,8 +164,7 @@ def sum_over_target(
         keep: whether the posteriors are worked out; else there are none.
 
     Raises:
-        GraphError: a label that is no class or the blank, a logarithm that is NaN, +inf or too large to add
-            up.
+        GraphError: a label that is no class, a logarithm that is NaN, +inf or too large to add up.
     """
     classes = memory.shape[2]
     scratch = _scratch.take(_scratch_size(frames, 2 * len(labels) + 1, keep))
@@ -173,8 +172,6 @@ def sum_over_target(
         memory.values, *memory.place(item), frames, classes, labels, blank, keep, scratch
     )
     if len(used) == 0:
-        if blank in labels:
-            raise GraphError(f"item {item}: the blank, {blank}, is in its target; only labels can be")
         raise GraphError(
             f"item {item}: its target has labels from {labels.min()} to {labels.max()}, "
             f"but the classes are 0 to {classes - 1}"

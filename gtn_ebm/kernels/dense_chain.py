@@ -100,7 +100,7 @@ def alignments(labels, blank, classes):
 
     Its states are blank, the first label, blank, …, the last label, blank; equal labels are kept apart by a
     blank. Returns (the classes that occur, column, weights, ends); no classes at all where a label
-    is none of ``classes``, or the blank.
+    is none of ``classes``.
     """
     states = 2 * len(labels) + 1
     place = np.full(classes, -1, np.int32)
@@ -117,7 +117,7 @@ def alignments(labels, blank, classes):
     found = 1
     for k in range(len(labels)):
         label = labels[k]
-        if not 0 <= label < classes or label == blank:
+        if not 0 <= label < classes:
             return used[:0], column, weights, ends
         if place[label] < 0:
             place[label] = found

@@ -172,7 +172,7 @@ def test_what_costs_too_much_is_left_out() -> None:
     """Where the network hears the target, only tiles near the path are worked out."""
     places, frames = 40 * kernels.TILE, 120 * kernels.TILE
     labels = np.arange(places - 1, dtype=np.int32) % 28 + 1
-    emissions = np.full((frames, 29), 9.0, np.float32)
+    emissions = np.full((frames, 29), 9.0)
     emissions[range(1, 3 * places - 3, 3), labels] = 0.0
     emissions[emissions.min(1) > 0, 0] = 0.0
     shares: list[float] = []
