@@ -10,10 +10,12 @@ from pathlib import Path
 from gtn_ebm import DataError
 from recipes.speech_alignment import audio
 from recipes.speech_alignment.audio import Sound
+from recipes.speech_alignment.formats import has_times, read_alignment
 from recipes.speech_alignment.intervals import FileAlignment
 
 SOUNDS = (".wav", ".flac")
 TEXTS = (".txt", ".lab")
+TIMES = (".wrd", ".TextGrid", ".lab")
 _SPAN = re.compile(r"\s*0\s+\d{3,}\s+(?=\D)")
 """The samples of a recording, which TIMIT's texts begin with."""
 
@@ -92,14 +94,26 @@ class Corpus:
             DataError: a text or its times cannot be read.
         """
         path = self.paths[name]
-        return Recording(name, path, _transcript(path), None)
+        reference = _reference(path, name)
+        text = _transcript(path)
+        if text is None and reference is not None:
+            text = " ".join(word.label for word in reference.words)
+        return Recording(name, path, text, reference)
 
 
 def _transcript(sound: Path) -> str | None:
     for suffix in TEXTS:
         path = sound.with_suffix(suffix)
-        if path.exists():
+        if path.exists() and not (suffix == ".lab" and has_times(path)):
             return read_text(path)
+    return None
+
+
+def _reference(sound: Path, name: str) -> FileAlignment | None:
+    for suffix in TIMES:
+        path = sound.with_suffix(suffix)
+        if path.exists() and (suffix != ".lab" or has_times(path)):
+            return read_alignment(path, name)
     return None
 
 

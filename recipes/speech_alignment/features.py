@@ -52,6 +52,11 @@ def cepstra(bands: Tensor) -> Tensor:
     return torch.cat([static, first, differences(first)], 1)
 
 
+def centred(values: Tensor) -> Tensor:
+    """Less their mean over the frames, which a microphone and a voice add to all of them, [T, D]."""
+    return values - values.mean(0)
+
+
 def differences(values: Tensor, reach: int = 4) -> Tensor:
     """The slope of the straight line through each frame and ``reach`` on either side, [T, D]."""
     steps = torch.arange(-reach, reach + 1, dtype=values.dtype)

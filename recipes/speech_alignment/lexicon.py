@@ -15,11 +15,6 @@ _VARIANT = re.compile(r"(.+?)(?:\(\d+\)|~\w+)$")
 _STRESS = re.compile(r"(?<=[A-Za-z])[012]$")
 
 
-def no_letter_to_sound(word: str) -> list[Pronunciation]:
-    """Knows no pronunciation of any word."""
-    return []
-
-
 class Lexicon:
     """Words and their pronunciations.
 
@@ -40,7 +35,7 @@ class Lexicon:
     def __init__(
         self,
         entries: Mapping[str, Iterable[Pronunciation]],
-        letter_to_sound: Callable[[str], list[Pronunciation]] = no_letter_to_sound,
+        letter_to_sound: Callable[[str], list[Pronunciation]] | None = None,
     ):
         self.entries = {word.lower(): list(dict.fromkeys(each)) for word, each in entries.items()}
         self.letter_to_sound = letter_to_sound
@@ -64,11 +59,13 @@ class Lexicon:
     def pronunciations(self, word: str) -> list[Pronunciation]:
         """Those of the entry, or else what letter-to-sound gives; none where that knows none either."""
         known = self.entries.get(word.lower())
-        return list(known) if known else self.letter_to_sound(word.lower())
+        if known:
+            return list(known)
+        return [] if self.letter_to_sound is None else self.letter_to_sound(word.lower())
 
     @classmethod
     def read(
-        cls, path: Path, letter_to_sound: Callable[[str], list[Pronunciation]] = no_letter_to_sound
+        cls, path: Path, letter_to_sound: Callable[[str], list[Pronunciation]] | None = None
     ) -> Lexicon:
         """A lexicon of one entry a line: the word, blanks, its phones, perhaps between slashes.
 
