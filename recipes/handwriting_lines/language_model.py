@@ -146,7 +146,7 @@ def _longest(gram: Gram, states: dict[Gram, int], order: int) -> int:
     return states[gram]
 
 
-def character_model(texts: Iterable[str], characters: Symbols, order: int = 6) -> Graph:
+def character_model(texts: Iterable[str], characters: Symbols, order: int = 5) -> Graph:
     """An n-gram of the characters of lines.
 
     Args:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from gtn_ebm import Graph, draw
+from gtn_ebm import Graph, GraphBuilder, Symbols, draw
 from gtn_ebm.ops import connect, determinize, minimize, project, prune, remove_epsilons
 from recipes.handwriting_lines.reader import Letter
 
@@ -67,20 +70,64 @@ def _letter(letter: Letter, scale: float) -> str:
 
 
 def lattice(found: Graph) -> str:
-    """SVG of the answers in a lattice: an acceptor of their characters, the best in red, an arc as thick as
-    it is probable.
+    """SVG of the answers in a lattice, the best in red, an arc as thick as it is probable.
 
-    Blanks and the frames that characters take are summed out. Of a large lattice the most probable part is
-    drawn.
+    Frames, blanks, and ways to write an answer other than the best are left out, energies are relative to the
+    best answer, and where all answers agree an arc goes on to the end of a word. Of a large lattice the most
+    probable part is drawn.
 
     Args:
-        found: that of a ``dense.Decoding`` that found an answer.
+        found: that of a ``dense.Decoding`` that found an answer; its output symbols are characters.
     """
     near = remove_epsilons(project(prune(found, LATTICE_BEAM), "output").with_arc_maps())
-    answers = minimize(connect(determinize(near, float("inf"))), float("inf"))
-    if answers.arcs > MOST_ARCS:
-        answers = draw.most_probable(answers, MOST_ARCS)
-    return draw.svg(answers, best_path=True, posteriors=True, max_arcs=max(MOST_ARCS, answers.arcs))
+    answers = minimize(connect(determinize(near, math.inf)), math.inf)
+    words = _by_words(answers)
+    if words.arcs > MOST_ARCS:
+        words = draw.most_probable(words, MOST_ARCS)
+    return draw.svg(words, best_path=True, posteriors=True, max_arcs=max(MOST_ARCS, words.arcs))
+
+
+def _by_words(answers: Graph) -> Graph:
+    """A deterministic acceptor of characters, its arcs put together where no other way leads in or out, up to
+    the end of a word; without the energy that all answers have."""
+    assert answers.input_symbols is not None
+    names = [answers.input_symbols.name(label).replace(" ", "·") for label in answers.input_labels.tolist()]
+    source, destination = answers.source.tolist(), answers.destination.tolist()
+    leaving: dict[int, list[int]] = defaultdict(list)
+    for arc, state in enumerate(source):
+        leaving[state].append(arc)
+    is_end = (answers.initial < math.inf) | (answers.final < math.inf)
+    stops = {
+        state
+        for state in range(answers.states)
+        if is_end[state] or destination.count(state) != 1 or len(leaving[state]) != 1
+    }
+    stops.update(end for end, name in zip(destination, names, strict=True) if name == "·")
+    chains = []
+    for first in (arc for arc in range(answers.arcs) if source[arc] in stops):
+        chain = [first]
+        while destination[chain[-1]] not in stops:
+            chain += leaving[destination[chain[-1]]]
+        chains.append(chain)
+    return _of_chains(answers, chains, ["".join(names[arc] for arc in chain) for chain in chains])
+
+
+def _of_chains(answers: Graph, chains: Sequence[Sequence[int]], names: Sequence[str]) -> Graph:
+    """With an arc of the name for each chain of arcs; energies to two places, for they are to be drawn."""
+    build = GraphBuilder(torch.float64, Symbols(dict.fromkeys(names)))
+    numbers: dict[int, int] = {}
+
+    def state(old: int) -> int:
+        if old not in numbers:
+            start = 0.0 if answers.initial[old] < math.inf else math.inf
+            numbers[old] = build.state(start, round(float(answers.final[old]), 2))
+        return numbers[old]
+
+    for chain, name in zip(chains, names, strict=True):
+        ends = state(int(answers.source[chain[0]])), state(int(answers.destination[chain[-1]]))
+        energy = math.fsum(answers.energies[list(chain)].tolist())
+        build.arc(*ends, name, energy=round(energy, 2) + 0.0)
+    return build.graph()
 
 
 class Exhibit(NamedTuple):
@@ -126,7 +173,7 @@ def _marked(text: str, read: str) -> tuple[str, str]:
 
 
 def _with_tag(tag: str, text: str) -> str:
-    shown = html.escape(text if not tag else text.replace(" ", "␣"))
+    shown = html.escape(text if not tag else text.replace(" ", "·"))
     return f"<{tag}>{shown}</{tag}>" if tag and text else shown
 
 

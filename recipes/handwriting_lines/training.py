@@ -23,7 +23,7 @@ from gtn_ebm import DataError, GraphError, losses
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.handwriting_lines.augmentation import augment
 from recipes.handwriting_lines.criteria import CTC, Criterion, by_name
-from recipes.handwriting_lines.evaluation import character_errors
+from recipes.handwriting_lines.evaluation import error_rate, text_of
 from recipes.handwriting_lines.ink import HEIGHT, ink_of
 from recipes.handwriting_lines.line import Line
 from recipes.handwriting_lines.network import LineNetwork
@@ -176,7 +176,8 @@ class Training:
 
     def _held_out_error(self) -> float:
         reader = self.reader()
-        return character_errors(lambda image: reader.read(image).text, self.held_out)
+        readings = [reader.read(line.load()).text for line in self.held_out]
+        return error_rate([text_of(line) for line in self.held_out], readings)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """The lessons of each batch: at random, those of a batch of about one width."""
