@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,9 @@ LOCAL = "local"
 AHEAD = 4
 """Tasks for each core that are handed out before their turn."""
 
+PATIENCE = 10.0
+"""Seconds in which a cluster is to answer."""
+
 Result = TypeVar("Result")
 
 
@@ -31,7 +35,7 @@ def spread(
     package installed. A task whose worker dies is tried again.
 
     Args:
-        function: of a module that can be imported, or a ``functools.partial`` of one.
+        function: that can be pickled.
         names: of recordings.
         address: of a running cluster, such as "10.0.0.1:6379" or "auto"; or LOCAL.
         workers: of a LOCAL cluster; one a core where omitted.
@@ -43,13 +47,12 @@ def spread(
         DataError: Ray is not installed, or nothing answers at the address.
     """
     with _connected(address, workers) as ray:
-        task = ray.remote(function if hasattr(function, "__name__") else _called).options(max_retries=2)
-        given = () if hasattr(function, "__name__") else (ray.put(function),)
+        task, given = ray.remote(max_retries=2)(_called), ray.put(function)
         window = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting: deque[tuple[str, Any]] = deque()
         for name in [*names, *[None] * window]:
             if name is not None:
-                waiting.append((name, task.remote(*given, name)))
+                waiting.append((name, task.remote(given, name)))
             if waiting and (name is None or len(waiting) > window):
                 first, result = waiting.popleft()
                 try:
@@ -60,6 +63,15 @@ def spread(
 
 def _called(function: Callable[[str], Result], name: str) -> Result:
     return function(name)
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise DataError(f"no Ray cluster answers at {address!r}: {error}") from error
 
 
 @contextmanager
@@ -75,6 +87,8 @@ def _connected(address: str, workers: int | None) -> Iterator[Any]:
         path = os.pathsep.join([str(Path.cwd()), *filter(None, sys.path)])
         where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
         where["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
+    elif ":" in address and "/" not in address:
+        _check_answers(address)
     try:
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import soundfile
@@ -80,14 +81,14 @@ def _with_wrong_texts(aligner: SpeechAligner, corpus: Corpus, names: Iterable[st
     for name in names:
         words = corpus[name].text.split()
         wrong = [words[0], "yellow" if words[1] != "yellow" else "quiet", *words[2:-2], words[-1]]
-        alignments.append(aligner.align(corpus[name].audio, " ".join(wrong)))
+        alignments.append(aligner.align(replace(corpus[name], transcript=" ".join(wrong))))
     return alignments
 
 
 def _write_page(out: Path, summary: str, corpus: Corpus, alignments: Sequence[FileAlignment]) -> Path:
     sections = []
     for number, alignment in enumerate(alignments):
-        name = next(each for each in corpus.names if each.endswith(alignment.name))
+        name = alignment.name
         samples, rate = soundfile.read(corpus[name].audio, dtype="float32")
         write_picture(out / f"picture{number}.png", alignment, samples, rate)
         write_player(out / f"player{number}.html", alignment, samples, rate)

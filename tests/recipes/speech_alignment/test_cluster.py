@@ -29,7 +29,6 @@ def test_two_workers_share_the_work_and_survive(tmp_path: Path) -> None:
     assert 2 <= len({results[name][1] for name in set(names) - {"bad"}}) <= 4
 
 
-@pytest.mark.slow
 def test_nobody_answers() -> None:
     with pytest.raises(DataError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
         next(spread(str.upper, ["a"], "127.0.0.1:1"))
