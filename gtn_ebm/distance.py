@@ -257,7 +257,7 @@ def cycle_through(structure: Structure, energies: NDArray[np.float64], state: in
     state and back, of which there is no least."""
     order, starts = structure.components
     component = np.empty(structure.states, np.int64)
-    component[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts.astype(np.int64)))
+    component[order] = np.repeat(np.arange(len(starts) - 1), (starts[1:] - starts[:-1]).astype(np.int64))
     source, destination = structure.source, structure.destination
     inside = (component[source] == component[state]) & (component[destination] == component[state])
     ends = np.where(np.arange(structure.states) == state, 0.0, np.inf)
