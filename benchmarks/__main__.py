@@ -11,6 +11,7 @@ from benchmarks import (
     decoding,
     free_energy,
     lexicon,
+    speech,
     transducer,
 )
 
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "transducer": transducer.main,
     "alignment": alignment.main,
     "decoding": decoding.main,
+    "speech": speech.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

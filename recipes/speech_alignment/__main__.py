@@ -33,7 +33,8 @@ app = typer.Typer(
 )
 
 CorpusFolder = Annotated[
-    Path, typer.Option("--corpus", help="Folder of ID.wav or ID.flac, each with ID.txt, ID.lab or ID.TextGrid.")
+    Path,
+    typer.Option("--corpus", help="Folder of ID.wav or ID.flac, each with ID.txt, ID.lab or ID.TextGrid."),
 ]
 LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Lines of a word and its phones.")]
 OtherLexicon = Annotated[Path | None, typer.Option("--lexicon", help="Another than the one trained with.")]
@@ -81,12 +82,16 @@ def align(
     names = [name.strip() for name in formats.split(",")]
     for name in names:
         format_by_name(name)
-    one = partial(_align_one, str(model), None if lexicon is None else str(lexicon), str(corpus), str(out), names)
+    one = partial(
+        _align_one, str(model), None if lexicon is None else str(lexicon), str(corpus), str(out), names
+    )
     _aligner(str(model), None if lexicon is None else str(lexicon))  # what is wrong with it is wrong at once
     recordings = Corpus(corpus).names
     failed = []
     with stoppable():
-        for name, error in tqdm(_map(one, recordings, jobs), total=len(recordings), unit="recording", desc="aligning"):
+        for name, error in tqdm(
+            _map(one, recordings, jobs), total=len(recordings), unit="recording", desc="aligning"
+        ):
             if error is not None:
                 complain(f"{name}: {error}")
                 failed.append(name)
@@ -100,7 +105,9 @@ def score(ref: Reference, hyp: Hypothesis, json_file: Report = None) -> None:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
     reference = {name: read_alignment(path, name) for name, path in alignment_files(ref).items()}
-    found = {name: read_alignment(path, name) for name, path in alignment_files(hyp).items() if name in reference}
+    found = {
+        name: read_alignment(path, name) for name, path in alignment_files(hyp).items() if name in reference
+    }
     if not reference:
         raise DataError(f"{ref}: holds no alignment")
     report = score_alignments(reference, found)
@@ -128,7 +135,10 @@ def _align_one(
         recording = _corpus(corpus)[name]
         digest = _digest(Path(model), lexicon, recording.audio, recording.text, formats)
         mark = Path(out) / ".done" / f"{name}.sha256"
-        if mark.exists() and mark.read_text() == digest:
+        files = [
+            Path(out) / f"{name}{suffix}" for each in formats for suffix in format_by_name(each).suffixes
+        ]
+        if mark.exists() and mark.read_text() == digest and all(file.exists() for file in files):
             return name, None
         alignment = _aligner(model, lexicon).align(recording)
         for format_name in formats:
@@ -167,8 +177,8 @@ def _check_is_folder(out: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command; what is wrong with its input becomes one line and exit code 2, what is wrong with some of
-    the recordings a line each and exit code 1.
+    """Runs a command; what is wrong with its input becomes one line and exit code 2, with some of the
+    recordings a line each and exit code 1.
 
     Args:
         arguments: the command and its options; those of the command line where None.
