@@ -5,8 +5,8 @@ nothing. Where a byte of 16-bit samples is lost, all that follows is read from t
 until the next loss; and times are off. The corpus sample that comes with NLTK is such a copy.
 
 What was lost stood before a line feed. So the losses are a path through the line feeds, between two states:
-samples begin at even bytes, or at odd ones. Its energy is the logarithm of how much the samples bend, far less
-when they are read rightly, and a price for each loss.
+samples begin at even bytes, or at odd ones. Its energy is the logarithm of how much the samples bend, far
+less when they are read rightly, and a price for each loss.
 """
 
 from __future__ import annotations
