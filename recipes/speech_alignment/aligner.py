@@ -23,9 +23,6 @@ from recipes.speech_alignment.transcript import words_of
 HIGHEST_RATE = 16_000
 """Samples a second; there is nothing in speech beyond that helps to align it."""
 
-LEAST_CHANGE = 0.3
-"""Of the logarithm of the energy of a band over time; less is silence, or a hum."""
-
 GUESSES = 2
 """Pronunciations of a word that is not in the lexicon."""
 
@@ -139,12 +136,13 @@ def lesson(recording: Recording, lexicon: Lexicon, rate: int) -> Lesson:
     unknown = [word.label for word in words if not word.pronunciations]
     if unknown:
         raise DataError(f"nobody knows how to say {unknown[0]!r}; add it to the lexicon")
-    bands = features.log_mel(torch.from_numpy(recording.sound(rate).samples), rate)
+    samples = torch.from_numpy(recording.sound(rate).samples)
+    bands = features.log_mel(samples, rate)
     frames = features.centred(features.cepstra(bands))
     fewest = sum(min(map(len, word.pronunciations)) for word in words)
     if fewest * 8 > len(frames):
         raise DataError(f"{len(words)} words are too many for {len(frames) * features.HOP:.2f} s of sound")
-    if float(bands.std(0).max()) < LEAST_CHANGE:
+    if features.is_silent(samples, rate):
         raise DataError("there is nothing but silence")
     return Lesson(recording.name, frames, bands.mean(1), words)
 

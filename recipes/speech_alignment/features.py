@@ -26,6 +26,9 @@ PREEMPHASIS = 0.97
 LOWEST = 60.0
 """Hertz where the lowest band begins."""
 
+LEAST_CHANGE = 0.3
+"""Of the logarithm of a band's energy over time."""
+
 FLOOR = 1e-9
 """Energy added to every band, far below that of a quiet room in samples between −1 and 1."""
 
@@ -50,6 +53,11 @@ def cepstra(bands: Tensor) -> Tensor:
     static = bands @ _cosines()
     first = differences(static)
     return torch.cat([static, first, differences(first)], 1)
+
+
+def is_silent(samples: Tensor, rate: int) -> bool:
+    """Whether hardly anything changes in a sound: silence, or a hum."""
+    return float(log_mel(samples, rate).std(0).max()) < LEAST_CHANGE
 
 
 def centred(values: Tensor) -> Tensor:

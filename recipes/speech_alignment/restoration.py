@@ -72,14 +72,32 @@ def _roughness(data: Bytes, parity: int) -> NDArray[np.float64]:
 
 
 def _returned(data: Bytes) -> Bytes:
-    """High bytes that are line feeds made carriage returns again where the samples are smoother so."""
-    samples = data.view("<i2").astype(np.int32)
-    suspects = np.flatnonzero(data[1::2] == FEED)
-    suspects = suspects[(suspects > 0) & (suspects < len(samples) - 1)]
-    between = (samples[suspects - 1] + samples[suspects + 1]) / 2
-    now = samples[suspects]
-    change = (RETURN - FEED) * 256
-    wrong = suspects[np.abs(now + change - between) < np.abs(now - between)]
+    """High bytes that are line feeds made carriage returns again where the samples jump less so."""
+    samples = data.view("<i2").astype(np.int64)
     result = data.copy()
-    result[2 * wrong + 1] = RETURN
+    suspects = np.flatnonzero(data[1::2] == FEED)
+    for run in np.split(suspects, np.flatnonzero(np.diff(suspects) > 1) + 1):
+        if len(run):
+            result[2 * run[_raised(samples, run)] + 1] = RETURN
     return result
+
+
+def _raised(samples: NDArray[np.int64], run: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which samples of a run jump less if they are raised: the best path between two states."""
+    raise_by = np.array([0, (RETURN - FEED) * 256])
+    before, behind = run[0] - 1, run[-1] + 1
+    levels = samples[run][:, None] + raise_by
+    cost = np.abs(levels[0] - samples[before]) if before >= 0 else np.zeros(2)
+    came = np.zeros((len(run), 2), np.int64)
+    for place in range(1, len(run)):
+        ways = cost[:, None] + np.abs(levels[place] - levels[place - 1][:, None])
+        came[place] = ways.argmin(0)
+        cost = ways.min(0)
+    if behind < len(samples):
+        cost = cost + np.abs(levels[-1] - samples[behind])
+    state = int(cost.argmin())
+    raised = np.zeros(len(run), np.bool_)
+    for place in range(len(run) - 1, -1, -1):
+        raised[place] = state == 1
+        state = int(came[place, state])
+    return raised

@@ -102,12 +102,21 @@ class Training:
         rate: samples a second of the lessons' sounds.
         lessons: to learn from.
         folder: where the state after each sweep is kept, to go on from; nowhere if None.
+        schedule: the sweeps.
 
     Raises:
         DataError: there are no lessons.
     """
 
-    def __init__(self, phones: Sequence[str], rate: int, lessons: Sequence[Lesson], folder: Path | None = None):
+    def __init__(
+        self,
+        phones: Sequence[str],
+        rate: int,
+        lessons: Sequence[Lesson],
+        folder: Path | None = None,
+        schedule: Sequence[Sweep] = SCHEDULE,
+    ):
+        self.schedule = tuple(schedule)
         self.lessons = [lesson for lesson in lessons if all(word.pronunciations for word in lesson.words)]
         if not self.lessons:
             raise DataError("there is no recording to learn from, with every word's pronunciation known")
@@ -120,16 +129,16 @@ class Training:
         self.counts = torch.zeros(0)
 
     def run(self, progress: Callable[[int, int], object] = lambda done, total: None) -> AcousticModel:
-        """Goes through SCHEDULE, or what is left of it; ``progress`` is told of recordings done and of all."""
+        """Goes through the schedule, or what is left; ``progress`` is told of recordings done and of all."""
         done = self._resume()
         if done == 0:
             self._start()
-        total = len(SCHEDULE) * len(self.lessons)
+        total = len(self.schedule) * len(self.lessons)
         graphs: list[Transcript] = []
-        for number, sweep in enumerate(SCHEDULE):
+        for number, sweep in enumerate(self.schedule):
             if number < done:
                 continue
-            if not graphs or sweep.pauses != SCHEDULE[number - 1].pauses:
+            if not graphs or sweep.pauses != self.schedule[number - 1].pauses:
                 graphs = self._transcripts(sweep.pauses)
             base = number * len(self.lessons)
             self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
@@ -186,7 +195,7 @@ class Training:
     @property
     def digest(self) -> str:
         """Tells these lessons from others."""
-        content = hashlib.sha256(json.dumps([self.model.units, SCHEDULE]).encode())
+        content = hashlib.sha256(json.dumps([self.model.units, self.schedule]).encode())
         for lesson, frames in zip(self.lessons, self.frames, strict=True):
             content.update(repr((lesson.name, lesson.words)).encode() + frames.numpy().tobytes())
         return content.hexdigest()

@@ -131,10 +131,10 @@ class _Builder:
             self.arc(states[place], states[place + 1], token, 0.0 if place else energy)
         return states[1]
 
-    def gap(self, word: int, start: int, at_end: bool) -> tuple[int, int]:
+    def gap(self, word: int, start: int, at_end: bool, final: bool = False) -> tuple[int, int]:
         """Silence, and what else may stand before a word; the states where it may begin again, and begin."""
         silence = 0.0 if at_end else self.prices.silence
-        spoken, begin = self.build.state(), self.build.state()
+        spoken, begin = self.build.state(), self.build.state(final=0.0 if final else math.inf)
         self.arc(start, spoken, Token("silence", word, SILENCE), silence)
         self.arc(start, spoken, None)
         self.arc(spoken, begin, None)
@@ -169,12 +169,12 @@ def transcript(
     here = builder.build.state(initial=0.0)
     afresh: list[list[tuple[int, str]]] = []  # of each word, the states behind first phones, and these
     for number, word in enumerate(words):
-        spoken, begin = builder.gap(number, here, at_end=number == 0)
+        spoken, begin = builder.gap(number, here, at_end=number == 0, final=open_end and number > 0)
         for back in afresh[-2:]:
             for state, phone in back:
                 token = Token("repeated", number - afresh[::-1].index(back) - 1, phone)
                 builder.arc(spoken, state, token, prices.repeated)
-        here = builder.build.state(final=0.0 if open_end else math.inf)
+        here = builder.build.state()
         sayable = [phones for phones in word.pronunciations if all(phone in numbers for phone in phones)]
         afresh.append(
             [
@@ -184,6 +184,5 @@ def transcript(
         )
         builder.arc(begin, here, Token("wrong", number, STAR), prices.wrong if sayable else 0.0)
         builder.arc(begin, here, None, prices.skipped)
-    spoken, end = builder.gap(len(words), here, at_end=True)
-    builder.arc(end, builder.build.state(final=0.0), None)
+    builder.gap(len(words), here, at_end=True, final=True)
     return Transcript(list(words), builder.build.graph(), builder.tokens)
