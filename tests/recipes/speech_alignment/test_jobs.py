@@ -36,6 +36,9 @@ class TestJob:
             assert f"{name}.{suffix}" in written
         assert job(name) == (name, None)
         assert files(Path(job.out)) == written
+        (Path(job.out) / f"{name}.html").unlink()
+        assert job(name) == (name, None)
+        assert files(Path(job.out)).keys() == written.keys()
 
     def test_does_it_again_where_something_else_is_wanted(self, job: Job, name: str) -> None:
         bare = replace(job, pictures=None, player=False)
