@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import math
 import re
 import struct
 import zlib
@@ -15,29 +14,16 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gtn_ebm.errors import DataError
+from recipes.images import read_grey
 
 Box = tuple[float, float, float, float]
 
-IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 MAXIMUM_HEIGHT = 512
 MAXIMUM_WIDTH = 4096
-MAXIMUM_PIXELS = 100_000_000
 
 _SPLIT_SEED = 20141
-
-# What undoes each of EXIF's orientations; 1 is upright.
-_TO_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -131,27 +117,18 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
     averaging areas. Raises DataError for a file that is no image, is damaged, holds more than 100 million
     pixels, or is more than twice as high as wide (an amount photographed sideways).
     """
-    path = Path(path)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "no such file"
-        raise DataError(f"{path}: {problem}; give an image ({', '.join(IMAGE_FORMATS)})")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; copy the image again")
-    try:
-        return _decode(path)
-    except DataError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(_too_large(path)) from error
-    except UnidentifiedImageError as error:
+    pixels = read_grey(path, _reduction)
+    height, width = pixels.shape
+    if height > 2 * width:
         raise DataError(
-            f"{path}: not an image of a format known here, or damaged ({', '.join(IMAGE_FORMATS)})"
-        ) from error
-    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly every kind of error
-        raise DataError(
-            f"{path}: cannot be read as an image ({error}); it may be damaged or in another format than "
-            f"{', '.join(IMAGE_FORMATS)}: save it again as PNG or JPEG"
-        ) from error
+            f"{path}: {width} columns and {height} rows: an amount is wider than high, so this photograph is "
+            "probably rotated; turn it upright or cut the amount out"
+        )
+    scale = _reduction(width, height)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return pixels
 
 
 def read_digits(directory: str | Path | None = None) -> Digits:
@@ -244,64 +221,8 @@ def _boxes_of(entries: Any, where: str) -> list[Box]:
     return boxes
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
-    # Not Image.open(path): Pillow then maps plain pixels into memory, and mixes up a sideways TIFF's.
-    with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-        if image.width * image.height > MAXIMUM_PIXELS:
-            raise DataError(_too_large(path))
-        # Pillow turns a TIFF upright by itself, the other formats it leaves as stored.
-        orientation = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
-        scale = _reduction(*(image.size[::-1] if orientation in (5, 6, 7, 8) else image.size))
-        # Lets a JPEG be decoded at 1/2 to 1/8 of its size, never below what is asked for.
-        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        grey = _grey(image)
-        if orientation in _TO_UPRIGHT:
-            grey = grey.transpose(_TO_UPRIGHT[orientation])
-    width, height = grey.size
-    if height > 2 * width:
-        raise DataError(
-            f"{path}: {width} columns and {height} rows: an amount is wider than high, so this photograph is "
-            "probably rotated; turn it upright or cut the amount out"
-        )
-    pixels = np.array(grey, dtype=np.uint8)
-    scale = _reduction(width, height)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return pixels
-
-
 def _reduction(width: int, height: int) -> float:
     return min(1.0, MAXIMUM_HEIGHT / height, MAXIMUM_WIDTH / width)
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """An image of mode L: transparent parts white, 16 bits and floats scaled to 8 bits."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_eight_bits(image))
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        paper = Image.new("RGBA", colour.size, "white")
-        image = Image.alpha_composite(paper, colour)
-    return image.convert("L")
-
-
-def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
-    values = np.asarray(image)
-    if image.mode == "F":
-        if not np.isfinite(values).all():
-            raise ValueError("it has pixels that are not finite numbers")
-        brightest = float(values.max())
-        white = next((level for level in (1.0, 255.0, 65535.0) if brightest <= level), brightest)
-    else:
-        white = 65535.0
-    return np.rint(np.clip(values, 0, white) * (255.0 / white)).astype(np.uint8)
-
-
-def _too_large(path: Path) -> str:
-    return (
-        f"{path}: more than {MAXIMUM_PIXELS // 10**6} million pixels; reduce the image or cut the amount out"
-    )
 
 
 def _read_idx(directory: Path, name: str, dimensions: int) -> NDArray[np.uint8]:

@@ -1,27 +1,27 @@
-"""The commands of the speech aligner: train, align, score."""
+"""The commands of the speech aligner: train, align, score, demo."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 from tqdm import tqdm
 
-from gtn_ebm import DataError, GtnEbmError
+from gtn_ebm import DataError
 from gtn_ebm.io.files import write_whole
 from recipes.commands import complain, run, stoppable
 from recipes.speech_alignment.aligner import SpeechAligner
+from recipes.speech_alignment.cluster import LOCAL, spread
 from recipes.speech_alignment.corpus import Corpus
-from recipes.speech_alignment.formats import alignment_files, format_by_name, read_alignment, write_alignment
+from recipes.speech_alignment.formats import alignment_files, read_alignment
+from recipes.speech_alignment.jobs import Job, Source
 from recipes.speech_alignment.lexicon import Lexicon
 from recipes.speech_alignment.scoring import score as score_alignments
 
@@ -39,10 +39,29 @@ CorpusFolder = Annotated[
 LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Lines of a word and its phones.")]
 OtherLexicon = Annotated[Path | None, typer.Option("--lexicon", help="Another than the one trained with.")]
 ModelOut = Annotated[Path, typer.Option("--out", help="Folder for the model; goes on where it stopped.")]
-ModelFolder = Annotated[Path, typer.Option("--model", help="Folder that train made.")]
+ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder that train made.")]
 AlignmentsOut = Annotated[Path, typer.Option("--out", help="Folder for the alignments.")]
 Formats = Annotated[str, typer.Option("--format", help="textgrid, ctm, json, srt, vtt, csv, commas between.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that align at the same time.")]
+Pictures = Annotated[str | None, typer.Option(help="png or svg: a picture of each recording, too.")]
+Player = Annotated[bool, typer.Option("--player", help="A page to listen to for each recording, too.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help=f"Address of a Ray cluster that shares the folders and does the work, or '{LOCAL}'."),
+]
+Pretrained = Annotated[
+    str | None, typer.Option(help="In place of a model: a network of torchaudio.pipelines, such as MMS_FA.")
+]
+Weights = Annotated[Path | None, typer.Option(help="File of its weights; else they are downloaded.")]
+EmissionsFolder = Annotated[
+    Path | None,
+    typer.Option("--emissions", help="In place of a model: a folder of ID.npy or ID.pt, frames × tokens."),
+]
+Tokens = Annotated[Path | None, typer.Option(help="The name of each column of the emissions, one a line.")]
+DemoOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder for all of it; out/speech where omitted.")
+]
+Short = Annotated[bool, typer.Option("--short", help="A minute only, to see that all works.")]
 Reference = Annotated[Path, typer.Option("--ref", help="Folder of alignments that are right.")]
 Hypothesis = Annotated[Path, typer.Option("--hyp", help="Folder of alignments to compare with them.")]
 Report = Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")]
@@ -70,28 +89,35 @@ def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
 
 @app.command()
 def align(
-    model: ModelFolder,
     corpus: CorpusFolder,
     out: AlignmentsOut,
+    model: ModelFolder = None,
     formats: Formats = "textgrid",
     jobs: Jobs = 1,
     lexicon: OtherLexicon = None,
+    pictures: Pictures = None,
+    player: Player = False,
+    cluster: Cluster = None,
+    pretrained: Pretrained = None,
+    weights: Weights = None,
+    emissions: EmissionsFolder = None,
+    tokens: Tokens = None,
 ) -> None:
     """Aligns every recording of a corpus with its text; one that is done already is left as it is."""
     _check_is_folder(out)
-    names = [name.strip() for name in formats.split(",")]
-    for name in names:
-        format_by_name(name)
-    one = partial(
-        _align_one, str(model), None if lexicon is None else str(lexicon), str(corpus), str(out), names
+    files = (
+        None if path is None else str(path.resolve()) for path in (model, lexicon, weights, emissions, tokens)
     )
-    _aligner(str(model), None if lexicon is None else str(lexicon))  # what is wrong with it is wrong at once
+    of_model, of_lexicon, of_weights, scores, of_tokens = files
+    source = Source(of_model, of_lexicon, pretrained, of_weights, scores, of_tokens)
+    names = tuple(name.strip() for name in formats.split(","))
+    job = Job(source, str(corpus.resolve()), str(out.resolve()), names, pictures, player)
+    job.check()  # what is wrong with it is wrong at once
     recordings = Corpus(corpus).names
     failed = []
+    done = _map(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
     with stoppable():
-        for name, error in tqdm(
-            _map(one, recordings, jobs), total=len(recordings), unit="recording", desc="aligning"
-        ):
+        for name, error in tqdm(done, total=len(recordings), unit="recording", desc="aligning"):
             if error is not None:
                 complain(f"{name}: {error}")
                 failed.append(name)
@@ -116,53 +142,25 @@ def score(ref: Reference, hyp: Hypothesis, json_file: Report = None) -> None:
     typer.echo(json.dumps({name: value for name, value in report.items() if name != "files"}, indent=1))
 
 
-@cache
-def _aligner(model: str, lexicon: str | None) -> SpeechAligner:
-    return SpeechAligner.load(Path(model), None if lexicon is None else Lexicon.read(Path(lexicon)))
-
-
-@cache
-def _corpus(folder: str) -> Corpus:
-    return Corpus(Path(folder))
-
-
-def _align_one(
-    model: str, lexicon: str | None, corpus: str, out: str, formats: Sequence[str], name: str
-) -> tuple[str, str | None]:
-    """The name, and what is wrong with the recording."""
-    torch.set_num_threads(1)
-    try:
-        recording = _corpus(corpus)[name]
-        digest = _digest(Path(model), lexicon, recording.audio, recording.text, formats)
-        mark = Path(out) / ".done" / f"{name}.sha256"
-        files = [
-            Path(out) / f"{name}{suffix}" for each in formats for suffix in format_by_name(each).suffixes
-        ]
-        if mark.exists() and mark.read_text() == digest and all(file.exists() for file in files):
-            return name, None
-        alignment = _aligner(model, lexicon).align(recording)
-        for format_name in formats:
-            write_alignment(alignment, Path(out), format_name)
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(mark, digest)
-    except GtnEbmError as error:
-        return name, str(error)
-    return name, None
-
-
-def _digest(model: Path, lexicon: str | None, audio: Path, text: str, formats: Sequence[str]) -> str:
-    """Tells one input of an alignment from another."""
-    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (audio, model / "model.safetensors")]
-    content = [stamps, lexicon, text, sorted(formats)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _map(function: Any, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
+def _map(job: Job, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
     if jobs == 1:
-        yield from map(function, names)
+        yield from map(job, names)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from pool.map(function, names, chunksize=4)
+        yield from pool.map(job, names, chunksize=4)
+
+
+@app.command()
+def demo(out: DemoOut = None, short: Short = False) -> None:
+    """Synthesises speech, trains on it, aligns it, scores it, and makes a page to look at and listen to."""
+    from recipes.speech_alignment.demo import ENOUGH, FEW
+    from recipes.speech_alignment.demo import run as run_demo
+
+    folder = out or Path("out/speech/short" if short else "out/speech")
+    _check_is_folder(folder)
+    with stoppable():
+        page = run_demo(folder, FEW if short else ENOUGH)
+    typer.echo(f"open {page}")
 
 
 def _end(what: str, recordings: int, failed: Sequence[str]) -> None:
@@ -177,8 +175,8 @@ def _check_is_folder(out: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command; what is wrong with its input becomes one line and exit code 2, with some of the
-    recordings a line each and exit code 1.
+    """Runs a command; what is wrong with its input becomes one line and exit code 2, what is wrong with some
+    of the recordings a line each and exit code 1.
 
     Args:
         arguments: the command and its options; those of the command line where None.

@@ -51,7 +51,7 @@ class Speech(NamedTuple):
     Attributes:
         samples: [N] float32 in [−1, 1].
         rate: of the samples, in Hz.
-        alignment: when; the phones in espeak-ng's own signs, without stress.
+        alignment: when; the phones without stress, see ARPABET.
         pronunciations: the phones of each word.
     """
 
@@ -67,6 +67,15 @@ _SYNCHRONOUS, _PHONEME_EVENTS, _DO_NOT_EXIT = 2, 1, 0x8000
 _BY_CHARACTER, _UTF8, _PAUSE_AT_END = 1, 0x1, 0x1000
 _RATE, _PITCH = 1, 3
 _NO_MORE, _WORD, _PHONEME = 0, 1, 7
+ARPABET = {
+    "D": "dh", "T": "th", "S": "sh", "Z": "zh", "N": "ng", "tS": "ch", "dZ": "jh", "j": "y", "h": "hh",
+    "I": "ih", "i": "iy", "i:": "iy", "E": "eh", "a": "ae", "aa": "ae", "0": "aa", "A:": "aa", "O:": "ao",
+    "V": "ah", "U": "uh", "u:": "uw", "@": "ax", "3": "er", "3:": "er", "@L": "el", "eI": "ey", "aI": "ay",
+    "OI": "oy", "aU": "aw", "oU": "ow", "A@": "aar", "O@": "aor", "o@": "aor", "e@": "ehr", "i@3": "ihr",
+    "aI@": "ayr", "aI3": "ayr",
+}  # fmt: skip
+"""The usual signs for those of espeak-ng's of American English that are others."""
+
 _NO_SOUND = frozenset("_:;|-~")
 """Of which marks are made that stand for pauses and joints, and no phone."""
 
@@ -182,7 +191,8 @@ def speak(text: str, voice: Voice = VOICES[0], name: str = "speech") -> Speech:
 def _sign(mark: _Mark) -> str:
     """The phone without the marks of stress before it, and those of slight variants after it."""
     phone = (mark.phone or "").lstrip("',%=")
-    return phone.rstrip("2#") or phone
+    phone = phone.rstrip("2#") or phone
+    return ARPABET.get(phone, phone)
 
 
 def _by_word(text: str, marks: Sequence[_Mark], end: int) -> Iterator[tuple[str, list[_Mark], int]]:
