@@ -12,6 +12,7 @@ from benchmarks import (
     free_energy,
     gtn,
     lexicon,
+    speech,
     transducer,
 )
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "transducer": transducer.main,
     "alignment": alignment.main,
     "decoding": decoding.main,
+    "speech": speech.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

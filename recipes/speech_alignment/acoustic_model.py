@@ -25,7 +25,7 @@ STATES = 3
 """Of each unit, passed from left to right."""
 
 SCALE = 0.1
-"""Of log likelihoods: neighbouring frames tell nearly the same, and would be counted as evidence many times."""
+"""Of log likelihoods: neighbouring frames tell nearly the same, and would count many times."""
 
 STAY = 0.87
 """The probability of another frame in a state, to begin with."""
@@ -116,7 +116,9 @@ class AcousticModel(nn.Module):
             model = cls([str(phone) for phone in content["phones"]], int(content["rate"]), components)
             model.load_state_dict(tensors)
         except OSError as error:
-            raise DataError(f"{folder}: holds no model that train made ({error.strerror or error})") from error
+            raise DataError(
+                f"{folder}: holds no model that train made ({error.strerror or error})"
+            ) from error
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(f"{folder}: holds no model that can be read ({error})") from error
         return model

@@ -52,7 +52,7 @@ class SpeechAligner:
         Args:
             corpus: to learn from.
             lexicon: of its words.
-            folder: where it is written, and kept while training, to go on where that stopped; nowhere if None.
+            folder: where it is written, and kept while training, to go on from; nowhere if None.
             complain: told of each recording that cannot be used.
             progress: told how much is done, and of how much.
 
@@ -81,7 +81,7 @@ class SpeechAligner:
 
     @classmethod
     def load(cls, folder: Path, lexicon: Lexicon | None = None) -> SpeechAligner:
-        """Reads what ``save`` wrote, with another lexicon if one is given; DataError where it is not there."""
+        """Reads what ``save`` wrote, with another lexicon if given; DataError where it is not there."""
         return cls(AcousticModel.load(folder), lexicon or Lexicon.read(folder / "lexicon.txt"))
 
     def align(self, recording: Recording | Path | str, text: str | None = None) -> FileAlignment:
@@ -145,4 +145,3 @@ def lesson(recording: Recording, lexicon: Lexicon, rate: int) -> Lesson:
     if features.is_silent(samples, rate):
         raise DataError("there is nothing but silence")
     return Lesson(recording.name, frames, bands.mean(1), words)
-

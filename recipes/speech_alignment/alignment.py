@@ -33,10 +33,13 @@ from recipes.speech_alignment.transcript import (
 SAID = ("word", "repeated", "wrong")
 """Kinds of pieces in which a word of the text is said."""
 
-PRICES = Prices(silence=2.0, inserted=14.0, wrong=8.0, skipped=14.0, repeated=20.0, filler=14.0)
+SOFTNESS = 0.5
+"""Of energies in alignment, on top of the model's own scale: expected boundaries gain by it."""
+
+PRICES = Prices(silence=2.0, inserted=8.0, wrong=5.0, skipped=8.0, repeated=10.0, filler=8.0)
 """Of what a text does not say: see docs/design.md."""
 
-STAR_PRICE = 0.35
+STAR_PRICE = 0.3
 """Of each frame that is any sound, so that what the text says is preferred."""
 
 LONGEST_WORD = 3.0
@@ -46,6 +49,9 @@ SHORTEST_PHONE = STATES
 """Frames, as few as a phone can take: it was pressed in."""
 
 LEAST_CONFIDENCE = 0.5
+
+MOST_UNHEARD = 0.5
+"""Share of the words of a text beyond which it is taken for another recording's."""
 
 WINDOW, MARGIN = 30.0, 8.0
 """Seconds of a long recording that are looked at together, and of their end that are looked at again."""
@@ -103,10 +109,9 @@ def align_samples(
     """The same of samples [N] at the model's rate, and words."""
     fillers = [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
     duration = len(samples) / model.rate
-    if features.is_silent(torch.from_numpy(samples[: round(WINDOW * model.rate)]), model.rate):
-        if duration <= WINDOW:
-            raise DataError("there is nothing but silence")
     if duration <= WINDOW:
+        if features.is_silent(torch.from_numpy(samples), model.rate):
+            raise DataError("there is nothing but silence")
         pieces = pieces_of(soundings(model, samples, words, fillers))
     else:
         pieces = _in_windows(model, samples, words, fillers)
@@ -127,7 +132,9 @@ def _in_windows(
         last = begin + width >= len(samples)
         count = len(words) if last else done + round(WINDOW * FASTEST)
         found = pieces_of(
-            soundings(model, samples[begin : begin + width], words[done:count], fillers, open_end=count < len(words))
+            soundings(
+                model, samples[begin : begin + width], words[done:count], fillers, open_end=count < len(words)
+            )
         )
         if not last:
             found = [piece for piece in found if piece.end <= WINDOW - MARGIN]
@@ -162,7 +169,7 @@ def soundings(
         DataError: the text is too long for the sound.
     """
     given = transcript(words, model.units, PRICES, fillers, open_end)
-    emissions = model.emissions(samples, model.rate)
+    emissions = SOFTNESS * model.emissions(samples, model.rate)
     emissions[:, model.classes :] += STAR_PRICE
     with torch.no_grad():
         graph = compose(model.topology(), given.graph)
@@ -170,7 +177,7 @@ def soundings(
             (alignment,) = forced_align(emissions[None], None, [graph], blank=None)
         except GraphError as error:
             raise DataError(
-                f"the text of {len(words)} words is too long for {len(emissions) * HOP:.2f} s of sound ({error})"
+                f"the text of {len(words)} words is too long for {len(emissions) * HOP:.2f} s ({error})"
             ) from error
         classes = posteriors(emissions[None], None, [graph]).classes[0]
     probable = classes.unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
@@ -209,8 +216,10 @@ def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
     for each in spoken:
         kind, word, _ = each.token
         before = pieces[-1] if pieces else None
-        goes_on = before and before.word == word and (
-            (kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler"
+        goes_on = (
+            before
+            and before.word == word
+            and ((kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler")
         )
         if before and goes_on:
             before.soundings.append(each)
@@ -222,7 +231,11 @@ def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
 def as_alignment(
     name: str, duration: float, words: Sequence[Word], pieces: Sequence[Piece], flags: tuple[str, ...] = ()
 ) -> FileAlignment:
-    """Intervals of words and phones, with flags. Of a word that was said again the last time counts."""
+    """Intervals of words and phones, with flags. Of a word that was said again the last time counts.
+
+    Raises:
+        DataError: most words are not heard.
+    """
     said = {piece.word: place for place, piece in enumerate(pieces) if piece.kind in SAID}
     found: list[Interval] = []
     number, here = 0, 0.0
@@ -236,7 +249,14 @@ def as_alignment(
         found.append(_interval(piece, words, again=piece.kind in SAID and not final))
         here = piece.end
     found += [_skipped(word, here) for word in words[number:]]
-    phones = [_phone(each) for piece in pieces for each in piece.soundings if each.token.unit not in (SILENCE, STAR)]
+    unheard = sum(bool({"skipped", "wrong"} & set(word.flags)) for word in found)
+    if unheard > MOST_UNHEARD * len(words):
+        raise DataError(
+            f"the text does not fit {duration:.2f} s of sound: of {len(words)} words {unheard} are not heard"
+        )
+    phones = [
+        _phone(each) for piece in pieces for each in piece.soundings if each.token.unit not in (SILENCE, STAR)
+    ]
     return FileAlignment(name, duration, tuple(found), tuple(phones), flags)
 
 

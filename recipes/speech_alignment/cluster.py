@@ -91,7 +91,7 @@ def _connected(address: str, workers: int | None) -> Iterator[Any]:
         _check_answers(address)
     try:
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of any kind, bare ones among them
         raise DataError(
             f"no Ray cluster answers at {address!r}: {str(error).strip().splitlines()[0]}"
         ) from error

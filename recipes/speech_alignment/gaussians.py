@@ -25,7 +25,7 @@ FLOOR = 0.05
 
 
 class Statistics(NamedTuple):
-    """What the frames given to each component add up to: counts [C, K], sums and sums of squares [C, K, D]."""
+    """What the frames given to each component add up to: counts [C, K], sums and squares [C, K, D]."""
 
     counts: Tensor
     sums: Tensor

@@ -137,8 +137,8 @@ class Job:
         try:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)
-            mark = Path(self.out) / ".done" / f"{name}.sha256"
-            if mark.exists() and mark.read_text() == digest:
+            mark = self._place(f".done/{name}", ".sha256")
+            if mark.exists() and mark.read_text() == digest and all(map(Path.exists, self._results(name))):
                 return name, None
             alignment = self.source.align(recording)
             for format_name in self.formats:
@@ -155,13 +155,22 @@ class Job:
 
         if self.pictures is None and not self.player:
             return
-        samples, place = recording.sound(SHOWN_RATE).samples, Path(self.out) / recording.name
+        samples = recording.sound(SHOWN_RATE).samples
         if self.pictures is not None:
-            path = place.with_name(f"{place.name}.{self.pictures}")
+            path = self._place(recording.name, f".{self.pictures}")
             pictures.write_picture(path, alignment, samples, SHOWN_RATE)
         if self.player:
-            path = place.with_name(f"{place.name}.html")
+            path = self._place(recording.name, ".html")
             player.write_player(path, alignment, samples, SHOWN_RATE, recording.audio)
+
+    def _place(self, name: str, suffix: str) -> Path:
+        return Path(self.out) / f"{name}{suffix}"
+
+    def _results(self, name: str) -> list[Path]:
+        """The files that are written for a recording."""
+        suffixes = [suffix for each in self.formats for suffix in format_by_name(each).suffixes]
+        suffixes += [f".{self.pictures}"] * (self.pictures is not None) + [".html"] * self.player
+        return [self._place(name, suffix) for suffix in suffixes]
 
     def _digest(self, recording: Recording) -> str:
         """Tells one input of an alignment from another."""

@@ -64,9 +64,7 @@ class Lexicon:
         return [] if self.letter_to_sound is None else self.letter_to_sound(word.lower())
 
     @classmethod
-    def read(
-        cls, path: Path, letter_to_sound: Callable[[str], list[Pronunciation]] | None = None
-    ) -> Lexicon:
+    def read(cls, path: Path, letter_to_sound: Callable[[str], list[Pronunciation]] | None = None) -> Lexicon:
         """A lexicon of one entry a line: the word, blanks, its phones, perhaps between slashes.
 
         Lines that begin with ";" are comments. A word may stand in several lines, and be numbered or named

@@ -34,7 +34,7 @@ def loop(model: AcousticModel, lexicon: Lexicon, words: Symbols) -> Graph:
 
 
 def recognise(model: AcousticModel, samples: Samples, grammar: Graph, words: Symbols) -> list[str]:
-    """The words along the best path of samples [N] at the model's rate through a grammar, such as ``loop``."""
+    """The words along the best path of samples [N] at the model's rate through a grammar like ``loop``."""
     emissions = model.emissions(samples, model.rate)
     with torch.no_grad():
         (path,) = best_path(emissions[None], None, compose(model.topology(), grammar))

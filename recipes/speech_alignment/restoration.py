@@ -5,8 +5,8 @@ nothing. Where a byte of 16-bit samples is lost, all that follows is read from t
 until the next loss; and times are off. The corpus sample that comes with NLTK is such a copy.
 
 What was lost stood before a line feed. So the losses are a path through the line feeds, between two states:
-samples begin at even bytes, or at odd ones. Its energy is the logarithm of how much the samples bend, which is
-far less when they are read rightly, and a price for each loss.
+samples begin at even bytes, or at odd ones. Its energy is the logarithm of how much the samples bend, far
+less when they are read rightly, and a price for each loss.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _losses(data: Bytes) -> list[int]:
     # Least energy with samples that begin at even and at odd bytes, and where the state was entered.
     best, entered = np.array([0.0, np.inf]), np.zeros((len(ends), 2), bool)
     for place in range(len(ends)):
-        best = best + [stretches[0][place], stretches[1][place]]
+        best = best + np.array([stretches[0][place], stretches[1][place]])
         if place < len(feeds):
             entered[place] = best[::-1] + LOSS < best
             best = np.minimum(best, best[::-1] + LOSS)

@@ -1,4 +1,4 @@
-"""An acoustic model from recordings and their words alone: expectation and maximisation over transcript graphs.
+"""An acoustic model from recordings and their words alone: expectation and maximisation over graphs.
 
 Nothing is told of where words or phones are. To begin with, each recording's phones are spread evenly over
 what is loud in it. Then, again and again, ``dense.posteriors`` over the graph of each transcript says how
@@ -61,11 +61,9 @@ class Sweep(NamedTuple):
 
 
 SCHEDULE = (
-    *[Sweep(1, 2, False)] * 10,
+    *[Sweep(1, 2, False)] * 8,
     *[Sweep(1, 2, True)] * 3,
     *[Sweep(2, 2, True)] * 4,
-    *[Sweep(2, 1, True)] * 2,
-    *[Sweep(4, 1, True)] * 4,
 )
 
 
@@ -80,7 +78,7 @@ class Lesson:
 
 
 def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
-    """The first division of frames [T]: classes in a row over what is loud, silence around, [T, C] of 0 and 1."""
+    """The first division of frames: classes in a row where it is loud, silence around, [T, C] of 0 and 1."""
     units = {unit: number for number, unit in enumerate(model.units)}
     phones = [units[phone] for word in words for phone in word.pronunciations[0] if phone in units]
     smooth = functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]

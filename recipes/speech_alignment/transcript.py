@@ -71,7 +71,7 @@ class Transcript(NamedTuple):
 
 
 def words_of(text: str, lexicon: Lexicon) -> list[Word]:
-    """The words of a text, with every pronunciation of every reading; of several words joined by hyphens each,
+    """The words of a text, with every pronunciation of every reading; words joined by hyphens apart,
     unless the lexicon has them as one.
 
     Raises:
@@ -82,7 +82,9 @@ def words_of(text: str, lexicon: Lexicon) -> list[Word]:
     if not words:
         raise DataError(f"there is no word in the text {text[:60]!r}")
     if not any(word.pronunciations for word in words):
-        raise DataError(f"no word of the text {text[:60]!r} can be pronounced; is it in the lexicon's script?")
+        raise DataError(
+            f"no word of the text {text[:60]!r} can be pronounced; is it in the lexicon's script?"
+        )
     return words
 
 
@@ -94,7 +96,7 @@ def _parts(token: str, lexicon: Lexicon) -> list[str]:
 
 
 def _word(token: str, lexicon: Lexicon) -> Word:
-    label = token.strip(".,;:!?\"“”‘()[]{}…<>") or token
+    label = token.strip('.,;:!?"“”‘()[]{}…<>') or token
     found: dict[Pronunciation, None] = {}
     ways = readings(token)
     known = [way for way in ways if all(word in lexicon for word in way)]
@@ -177,10 +179,7 @@ def transcript(
         here = builder.build.state()
         sayable = [phones for phones in word.pronunciations if all(phone in numbers for phone in phones)]
         afresh.append(
-            [
-                (builder.phones(begin, here, "word", number, phones), phones[0])
-                for phones in sayable
-            ]
+            [(builder.phones(begin, here, "word", number, phones), phones[0]) for phones in sayable]
         )
         builder.arc(begin, here, Token("wrong", number, STAR), prices.wrong if sayable else 0.0)
         builder.arc(begin, here, None, prices.skipped)

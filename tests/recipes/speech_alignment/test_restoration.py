@@ -42,8 +42,7 @@ def test_sound_with_its_carriage_returns_is_left_alone() -> None:
 def test_silence_is_left_alone() -> None:
     data = np.full(20_000, FEED, np.uint8)
     assert RETURN not in data
-    found, lost = restored(data)
-    assert lost == 0
+    assert restored(data)[1] == 0
 
 
 @pytest.mark.data

@@ -6,13 +6,17 @@ from gtn_ebm import DataError, free_energy
 from recipes.speech_alignment import Lexicon
 from recipes.speech_alignment.transcript import SILENCE, STAR, Prices, Word, transcript, words_of
 
-LEXICON = Lexicon({"a": [("x",), ("y", "x")], "semi": [("z",)], "heights": [("x", "z")], "nineteen": [("y",)]})
+LEXICON = Lexicon(
+    {"a": [("x",), ("y", "x")], "semi": [("z",)], "heights": [("x", "z")], "nineteen": [("y",)]}
+)
 UNITS = ["x", "y", "z", SILENCE, STAR]
 
 
 def paths(words: list[Word], prices: Prices) -> float:
     """How many paths of finite energy a graph has, each counted by exp(−energy)."""
-    return math.exp(-float(free_energy(transcript(words, UNITS, prices).graph.to(__import__("torch").float64))))
+    return math.exp(
+        -float(free_energy(transcript(words, UNITS, prices).graph.to(__import__("torch").float64)))
+    )
 
 
 def test_words_have_their_pronunciations() -> None:

@@ -12,7 +12,8 @@ from recipes.speech_alignment import FileAlignment, Interval, Lexicon
 RATE = 8000
 CHORDS = {"a": (700, 1200), "i": (300, 2300), "u": (350, 800), "m": (250, 1000), "s": (3000, 3500)}
 LEXICON = Lexicon(
-    {"mama": [("m", "a", "m", "a")], "sim": [("s", "i", "m")], "us": [("u", "s")], "missa": [("m", "i", "s", "a")],
+    {"mama": [("m", "a", "m", "a")], "sim": [("s", "i", "m")], "us": [("u", "s")],
+     "missa": [("m", "i", "s", "a")],
      "ami": [("a", "m", "i")], "musi": [("m", "u", "s", "i")]}
 )  # fmt: skip
 

@@ -1,0 +1,105 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gtn_ebm import DataError
+from recipes.speech_alignment import __main__ as commands
+from recipes.speech_alignment.corpus import Corpus
+from recipes.speech_alignment.formats import alignment_files, read_alignment
+from recipes.speech_alignment.jobs import Job, Source
+
+
+@pytest.fixture
+def job(demonstrated: Path, tmp_path: Path) -> Job:
+    source = Source(model=str(demonstrated / "model"))
+    return Job(source, str(demonstrated / "corpus"), str(tmp_path / "out"), ("json", "srt"), "png", True)
+
+
+@pytest.fixture
+def name(demonstrated: Path) -> str:
+    return Corpus(demonstrated / "corpus").names[0]
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+
+
+class TestJob:
+    def test_writes_what_is_wanted_and_once_only(self, job: Job, name: str) -> None:
+        job.check()
+        assert job(name) == (name, None)
+        written = files(Path(job.out))
+        for suffix in ("json", "srt", "png", "html"):
+            assert f"{name}.{suffix}" in written
+        assert job(name) == (name, None)
+        assert files(Path(job.out)) == written
+        (Path(job.out) / f"{name}.html").unlink()
+        assert job(name) == (name, None)
+        assert files(Path(job.out)).keys() == written.keys()
+
+    def test_does_it_again_where_something_else_is_wanted(self, job: Job, name: str) -> None:
+        bare = replace(job, pictures=None, player=False)
+        assert bare(name) == (name, None)
+        written = files(Path(job.out))
+        assert f"{name}.png" not in written
+        other = replace(bare, formats=("json", "vtt"))
+        assert other(name) == (name, None)
+        again = files(Path(job.out))
+        assert f"{name}.vtt" in again
+        assert again[f"{name}.json"] > written[f"{name}.json"]
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"formats": ("pdf",)}, "no format 'pdf'"),
+            ({"pictures": "gif"}, "png or svg, not 'gif'"),
+            ({"source": Source()}, "give one of --model, --pretrained and --emissions"),
+            ({"source": Source(model="a", network="b")}, "give one of"),
+            ({"source": Source(scores="a")}, "needs --tokens"),
+            ({"source": Source(model="/nowhere")}, "nowhere"),
+        ],
+    )
+    def test_refused_before_any_work(self, job: Job, changes: dict[str, object], said: str) -> None:
+        with pytest.raises(DataError, match=said):
+            replace(job, **changes).check()  # type: ignore[arg-type]
+
+
+def test_matrices_of_scores(job: Job, name: str, tmp_path: Path) -> None:
+    tokens = ["-", *"abcdefghijklmnopqrstuvwxyz"]
+    (tmp_path / "tokens.txt").write_text("\n".join(tokens))
+    scores = Path(tmp_path / f"{name}.npy")
+    scores.parent.mkdir()
+    np.save(scores, np.random.default_rng(0).normal(size=(300, len(tokens))))
+    source = Source(scores=str(tmp_path), tokens=str(tmp_path / "tokens.txt"))
+    of_scores = replace(job, source=source, pictures=None, player=False)
+    of_scores.check()
+    assert of_scores(name) == (name, None)
+    found = json.loads((Path(job.out) / f"{name}.json").read_text())
+    text = Corpus(Path(job.corpus))[name].text
+    assert [word["label"] for word in found["words"]] == text.split()
+    other = Corpus(Path(job.corpus)).names[1]
+    assert f"{other}.npy" in str(of_scores(other)[1])
+
+
+@pytest.mark.slow  # a cluster takes half a minute to start on a busy machine
+def test_the_same_command_on_a_cluster(demonstrated: Path, tmp_path: Path) -> None:
+    corpus = [
+        "--corpus",
+        str(demonstrated / "corpus"),
+        "--model",
+        str(demonstrated / "model"),
+        "--format",
+        "json",
+    ]
+    for out, more in (("here", []), ("there", ["--cluster", "local"])):
+        with pytest.raises(SystemExit) as ended:
+            commands.main(["align", *corpus, "--out", str(tmp_path / out), *more])
+        assert not ended.value.code
+    here, there = alignment_files(tmp_path / "here"), alignment_files(tmp_path / "there")
+    assert len(here) == 8
+    assert {name: read_alignment(path) for name, path in here.items()} == {
+        name: read_alignment(path) for name, path in there.items()
+    }

@@ -1,0 +1,168 @@
+"""Training and alignment of made-up speech, and the commands on it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from gtn_ebm import DataError, Symbols
+from recipes.speech_alignment import Corpus, SpeechAligner
+from recipes.speech_alignment.__main__ import app
+from recipes.speech_alignment.acoustic_model import AcousticModel
+from recipes.speech_alignment.alignment import align_samples
+from recipes.speech_alignment.recognition import loop, recognise
+from recipes.speech_alignment.scoring import score
+from recipes.speech_alignment.training import Training
+from recipes.speech_alignment.transcript import words_of
+from tests.recipes.speech_alignment.tones import LEXICON, RATE, utterance, write_corpus
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus in corpus/, lexicon.txt, what is true in truth.json, and the model trained of it in model/."""
+    folder = tmp_path_factory.mktemp("speech")
+    truth = list(write_corpus(folder / "corpus", 12))
+    LEXICON.write(folder / "lexicon.txt")
+    (folder / "truth.json").write_text(json.dumps([[w.start, w.end] for one in truth for w in one.words]))
+    arguments = [
+        "--corpus",
+        folder / "corpus",
+        "--lexicon",
+        folder / "lexicon.txt",
+        "--out",
+        folder / "model",
+    ]
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aligner(folder: Path) -> SpeechAligner:
+    return SpeechAligner.load(folder / "model")
+
+
+def test_words_and_phones_are_found_where_they_are(folder: Path, aligner: SpeechAligner) -> None:
+    truth = {one.name: one for one in write_corpus(folder / "again", 12)}
+    found = {name: aligner.align(Corpus(folder / "corpus")[name]) for name in truth}
+    report = score(truth, found)
+    assert report["words"]["matched"] == report["phones"]["matched"] == 1.0
+    assert report["words"]["mean_ms"] < 10
+    assert report["phones"]["within_20_ms"] > 0.95
+    assert not [flag for one in found.values() for word in one.words for flag in word.flags]
+
+
+def test_the_same_lessons_give_the_same_model_after_a_stop(folder: Path, aligner: SpeechAligner) -> None:
+    before = (folder / "model" / "model.safetensors").read_bytes()
+    again = SpeechAligner.train(Corpus(folder / "corpus"), LEXICON, folder / "model")  # all sweeps are done
+    assert (folder / "model" / "model.safetensors").read_bytes() == before
+    assert again.model.phones == aligner.model.phones
+
+
+def test_a_model_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no model that train made"):
+        AcousticModel.load(tmp_path)
+    (tmp_path / "model.json").write_bytes((folder / "model" / "model.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"12345678")
+    with pytest.raises(DataError, match="can be read"):
+        AcousticModel.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "written", "flag", "label"),
+    [
+        ("mama sim us missa", "mama sim musi us missa", "skipped", "musi"),
+        ("mama sim us missa ami", "mama sim us ami", "inserted", "*"),
+        ("mama sim us us missa", "mama sim us missa", "repeated", "us"),
+    ],
+)
+def test_what_the_text_does_not_say_is_flagged(
+    aligner: SpeechAligner, spoken: str, written: str, flag: str, label: str
+) -> None:
+    samples, truth = utterance(spoken.split(), np.random.default_rng(3))
+    found = align_samples(aligner.model, samples, words_of(written, LEXICON), LEXICON)
+    assert [(word.label, word.flags) for word in found.words if word.flags] == [(label, (flag,))]
+    true = {word.label: word for word in truth.words}
+    for word in found.words:
+        if not word.flags:
+            assert abs(word.start - true[word.label].start) < 0.02
+
+
+def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
+    random = np.random.default_rng(5)
+    words = [str(word) for word in random.choice(list(LEXICON.entries), 160)]
+    samples, truth = utterance(words, random)
+    assert len(samples) > 60 * RATE
+    found = align_samples(aligner.model, samples, words_of(" ".join(words), LEXICON), LEXICON)
+    assert [word.label for word in found.words] == words
+    errors = [abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)]
+    assert np.mean(errors) < 0.01
+
+
+def test_words_are_recognised_without_a_text(aligner: SpeechAligner) -> None:
+    samples, truth = utterance(["sim", "mama", "us", "us", "ami"], np.random.default_rng(4))
+    words = Symbols(LEXICON.entries)
+    grammar = loop(aligner.model, LEXICON, words)
+    assert recognise(aligner.model, samples, grammar, words) == [word.label for word in truth.words]
+
+
+def test_one_bad_recording_does_not_stop_the_others(folder: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    list(write_corpus(corpus, 2))
+    good, text = (corpus / "a" / "00.wav").read_bytes(), "mama sim"
+    sounds = {
+        "empty_file": b"", "truncated": good[:30], "no_text": good, "empty_text": good, "other_script": good,
+        "too_long": good, "unknown_signs": good, "cut": good[: len(good) // 2],
+    }  # fmt: skip
+    texts = {
+        "no_text": None,
+        "empty_text": " ",
+        "other_script": "привет",
+        "too_long": 40 * text,
+        "unknown_signs": "♥ ♦",
+    }
+    for name, content in sounds.items():
+        (corpus / f"{name}.wav").write_bytes(content)
+        if texts.get(name, text) is not None:
+            (corpus / f"{name}.txt").write_text(str(texts.get(name, text)))
+    soundfile.write(corpus / "silence.wav", np.zeros(RATE), RATE)
+    (corpus / "silence.txt").write_text(text)
+    wide = np.repeat(soundfile.read(corpus / "a" / "00.wav")[0], 12)[:, None].repeat(2, 1)
+    soundfile.write(corpus / "wide.wav", wide, 96_000, "PCM_24")
+    (corpus / "wide.txt").write_text((corpus / "a" / "00.txt").read_text())
+    arguments = [
+        "--model",
+        folder / "model",
+        "--corpus",
+        corpus,
+        "--out",
+        tmp_path / "out",
+        "--format",
+        "json,srt",
+    ]
+    result = CliRunner().invoke(app, ["align", *map(str, arguments)])
+    assert result.exit_code == 1
+    done = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.json")}
+    assert done == {"a/00.json", "b/01.json", "wide.json", "cut.json"}
+    for name in set(sounds) - {"cut"} | {"silence"}:
+        assert f"error: {name}: " in result.output
+
+
+def test_complete_alignments_are_left_as_they_are(folder: Path, tmp_path: Path) -> None:
+    arguments = ["align", "--model", folder / "model", "--corpus", folder / "corpus", "--out", tmp_path]
+    assert CliRunner().invoke(app, [*map(str, arguments)]).exit_code == 0
+    done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.TextGrid")}
+    assert len(done) == 12
+    missing = next(iter(done))
+    missing.unlink()
+    assert CliRunner().invoke(app, [*map(str, arguments)]).exit_code == 0
+    assert missing.exists()
+    assert all(path.stat().st_mtime_ns == time for path, time in done.items() if path != missing)
+
+
+def test_training_needs_recordings() -> None:
+    with pytest.raises(DataError, match="no recording to learn from"):
+        Training(["a"], RATE, [])
