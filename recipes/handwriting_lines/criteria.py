@@ -125,7 +125,7 @@ class CTC(Criterion):
         """−log p(text) of each line."""
         targets = [self.classes.labels(text) for text in texts]
         flat = torch.tensor([label for target in targets for label in target], dtype=torch.long)
-        log_probs = -self.energies(scores).transpose(0, 1)
+        log_probs = -self.energies(scores).cpu().transpose(0, 1)  # a walk from frame to frame
         return ctc_loss(log_probs, flat, list(lengths), [len(target) for target in targets], reduction="none")
 
     def greedy(self, energies: Tensor) -> list[Piece]:

@@ -32,10 +32,10 @@ def edits(desired: Sequence[Hashable], found: Sequence[Hashable]) -> int:
     return int(edit_distance.between(labels, begins)[1, 0])
 
 
-def character_errors(read: Read, lines: Sequence[Line]) -> float:
-    """Edits of characters, blanks between words included, divided by the characters there are."""
-    wrong = sum(edits(text_of(line), read(line.load())) for line in lines)
-    return wrong / max(1, sum(len(text_of(line)) for line in lines))
+def error_rate(texts: Sequence[Sequence[Hashable]], readings: Sequence[Sequence[Hashable]]) -> float:
+    """Edits divided by the characters, or words, that there are in the texts."""
+    wrong = sum(map(edits, texts, readings))
+    return wrong / max(1, sum(map(len, texts)))
 
 
 def evaluate(reader: LineReader, lines: Sequence[Line], read: Read | None = None) -> dict[str, Any]:
@@ -51,9 +51,12 @@ def evaluate(reader: LineReader, lines: Sequence[Line], read: Read | None = None
         between words included.
         ``character_error``, ``word_error``: edits divided by these. ``lines_right``: share of lines without
         any. ``unknown_characters``: how many of the characters the reader has no class for.
+        ``never_transcribed``: characters that were read but are in none of the texts, perhaps by the rules of
+        the transcription, such as marks of punctuation. ``without_them``: the two errors when the readings
+        lack these.
         ``word_span_error``: mean absolute difference of the begins and ends of words, in pixels, when
-        the text is known; None where no line has ``words``. ``milliseconds``: mean time to read a line, its
-        file included. ``errors``: name, text and reading of each line that was read wrong.
+        the text is known; None where no line has ``words``. ``milliseconds``: mean processor time to read
+        a line, its file included. ``errors``: name, text and reading of each line that was read wrong.
 
     Raises:
         DataError: there are no lines; a line has no text, or its image cannot be read.
@@ -65,27 +68,27 @@ def evaluate(reader: LineReader, lines: Sequence[Line], read: Read | None = None
     readings, seconds = [], 0.0
     greedy(lines[0].load())  # the first compiles kernels
     for line in tqdm(lines, "reading", unit="line", leave=False):
-        started = time.perf_counter()
+        started = time.process_time()
         readings.append((read or greedy)(line.load()))
-        seconds += time.perf_counter() - started
-    of_characters = [edits(text, found) for text, found in zip(texts, readings, strict=True)]
-    of_words = [edits(text.split(), found.split()) for text, found in zip(texts, readings, strict=True)]
-    characters, words = sum(map(len, texts)), sum(len(text.split()) for text in texts)
+        seconds += time.process_time() - started
+    never = set().union(*readings) - set().union(*texts)
+    kept = ["".join(c for c in found if c not in never) for found in readings]
     differences = [difference for line in lines for difference in _differences(reader, line)]
     return {
         "lines": len(lines),
-        "characters": characters,
-        "words": words,
-        "character_error": sum(of_characters) / max(1, characters),
-        "word_error": sum(of_words) / max(1, words),
-        "lines_right": of_characters.count(0) / len(lines),
+        "characters": sum(map(len, texts)),
+        "words": sum(len(text.split()) for text in texts),
+        **_errors(texts, readings),
+        "lines_right": sum(map(str.__eq__, texts, readings)) / len(lines),
+        "never_transcribed": "".join(sorted(never)),
+        "without_them": _errors(texts, [" ".join(found.split()) for found in kept]),
         "unknown_characters": sum(c not in reader.criterion.vocabulary for text in texts for c in text),
         "word_span_error": float(np.mean(differences)) if differences else None,
         "milliseconds": 1000 * seconds / len(lines),
         "errors": [
             {"line": line.name, "text": text, "read": found}
-            for line, text, found, wrong in zip(lines, texts, readings, of_characters, strict=True)
-            if wrong
+            for line, text, found in zip(lines, texts, readings, strict=True)
+            if found != text
         ],
     }
 
@@ -95,6 +98,13 @@ def text_of(line: Line) -> str:
     if line.text is None:
         raise DataError(f"{line.name}: nothing is known of what it says; leave it out or transcribe it")
     return line.text
+
+
+def _errors(texts: Sequence[str], readings: Sequence[str]) -> dict[str, float]:
+    return {
+        "character_error": error_rate(texts, readings),
+        "word_error": error_rate([text.split() for text in texts], [found.split() for found in readings]),
+    }
 
 
 def _greedy(reader: LineReader) -> Read:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from gtn_ebm import DataError, GraphError, losses
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.handwriting_lines.augmentation import augment
 from recipes.handwriting_lines.criteria import CTC, Criterion, by_name
-from recipes.handwriting_lines.evaluation import character_errors
+from recipes.handwriting_lines.evaluation import error_rate, text_of
 from recipes.handwriting_lines.ink import HEIGHT, ink_of
 from recipes.handwriting_lines.line import Line
 from recipes.handwriting_lines.network import LineNetwork
@@ -143,12 +144,15 @@ class Training:
         torch.manual_seed(settings.seed)
         kind = by_name(settings.criterion)
         self.criterion = kind(kind.vocabulary_of([lesson.text for lesson in self.lessons]))
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = _device()
         learner = _Learner(LineNetwork(len(self.criterion.classes)), self.criterion, settings.loss)
         self.learner = learner.to(self.device)
         self.average = copy.deepcopy(self.learner).eval()
         self.optimiser = _optimiser(self.learner, settings)
-        self.steps = len(self._batches(0)) * settings.epochs
+        batches = self._batches(0)
+        for batch_of_lessons in batches:  # tells at once, not at the end of an epoch, where one is too small
+            self.processes.share(range(len(batch_of_lessons)))
+        self.steps = len(batches) * settings.epochs
         self.step = 0
         self.metrics: list[dict[str, Any]] = []
         described = [asdict(settings), _digest(self.lessons), [line.name for line in self.held_out]]
@@ -176,7 +180,8 @@ class Training:
 
     def _held_out_error(self) -> float:
         reader = self.reader()
-        return character_errors(lambda image: reader.read(image).text, self.held_out)
+        readings = [reader.read(line.load()).text for line in self.held_out]
+        return error_rate([text_of(line) for line in self.held_out], readings)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """The lessons of each batch: at random, those of a batch of about one width."""
@@ -312,7 +317,14 @@ class _Learner(nn.Module):
         """The losses of the network and of its shortcut, [B] each."""
         scores, shortcut = self.network(ink)
         loss = self.criterion if pretraining else self.loss
-        return loss(scores, lengths, texts).to(scores), self.criterion(shortcut, lengths, texts)
+        return loss(scores, lengths, texts), self.criterion(shortcut, lengths, texts)
+
+
+def _device() -> torch.device:
+    """A graphics card where there is one, each process of a machine its own."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _optimiser(learner: nn.Module, settings: Settings) -> torch.optim.Optimizer:

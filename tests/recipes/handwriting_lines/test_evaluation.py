@@ -44,6 +44,14 @@ def test_characters_that_training_never_saw_are_counted_and_cost_an_edit() -> No
     assert (report["unknown_characters"], report["character_error"]) == (1, 0.5)
 
 
+def test_characters_in_no_text_are_left_out_beside() -> None:
+    answers = iter(["a. b.", "b ."])
+    report = evaluate(small_reader(), small_lines(("a b", "ab")), lambda image: next(answers))
+    assert report["character_error"] == pytest.approx((2 + 3) / 5)
+    assert report["never_transcribed"] == "."
+    assert report["without_them"] == {"character_error": 1 / 5, "word_error": 1 / 3}
+
+
 def test_places_of_words_are_measured_in_pixels() -> None:
     (line,) = small_lines(("ab ba",))
     true = np.array(spans("ab ba"))
