@@ -21,7 +21,7 @@ from recipes.handwriting_lines import pictures
 from recipes.handwriting_lines.alignment import align as align_line
 from recipes.handwriting_lines.alignment import as_csv, as_json
 from recipes.handwriting_lines.criteria import CRITERIA
-from recipes.handwriting_lines.data import PARTS, load
+from recipes.handwriting_lines.data import PARTS, SYNTHETIC, SYNTHETIC_EPOCHS, load
 from recipes.handwriting_lines.decoding import Answer, LineDecoder
 from recipes.handwriting_lines.evaluation import Read
 from recipes.handwriting_lines.evaluation import evaluate as evaluate_lines
@@ -44,7 +44,14 @@ ModelOut = Annotated[
 ]
 CriterionName = Annotated[str, typer.Option("--criterion", help=f"{', '.join(CRITERIA)}.")]
 Loss = Annotated[str, typer.Option(help=f"Of the criterion ctc: {', '.join(LOSSES)}.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Times that each line is seen.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Times that each line is seen.",
+        show_default=f"{Settings.epochs}; {SYNTHETIC_EPOCHS} for '{SYNTHETIC}'",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")]
 HoldOut = Annotated[
     int, typer.Option(min=0, help="Hold out every so many-th line and measure progress by it; 0 for none.")
@@ -77,13 +84,14 @@ def train(
     out: ModelOut,
     criterion: CriterionName = Settings.criterion,
     loss: Loss = Settings.loss,
-    epochs: Epochs = Settings.epochs,
+    epochs: Epochs = None,
     hold_out: HoldOut = 0,
     seed: Seed = Settings.seed,
 ) -> None:
     """Trains a model on the training part of some data."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is a file; give the name of a folder")
+    epochs = epochs or (SYNTHETIC_EPOCHS if data == SYNTHETIC else Settings.epochs)
     settings = Settings(criterion=criterion, loss=loss, epochs=epochs, seed=seed)
     training = Training(settings, Material.of(load(data, "train"), hold_out), out)
     with stoppable():

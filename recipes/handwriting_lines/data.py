@@ -18,6 +18,9 @@ SYNTHETIC = "synthetic"
 SYNTHETIC_LINES = {"train": 1000, "valid": 100, "test": 100}
 """How many, each part with a seed of its own."""
 
+SYNTHETIC_EPOCHS = 10
+"""Enough to learn to read these, in about two minutes on one core."""
+
 
 class Layout(Protocol):
     """A module that knows how some database lies in a folder.

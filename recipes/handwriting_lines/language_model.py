@@ -202,8 +202,19 @@ def _new_words(words: Iterable[str], characters: Symbols, order: int) -> Graph:
     """Of the characters of one word, whatever it is, and the blank after it."""
     known = [label for label, name in enumerate(characters) if name != SPACE]
     space = characters.label(SPACE) if SPACE in characters else len(characters)
-    spelling = back_off_ngram([_labels(word, characters) for word in words], order, known)
+    # Where no word could be learnt from, all are alike.
+    sequences = [_labels(word, characters) for word in words] or [[label] for label in known]
+    spelling = compose(_one_or_more(known), back_off_ngram(sequences, order, known))
     return concat(spelling, Graph.linear([space]))
+
+
+def _one_or_more(labels: Sequence[int]) -> Graph:
+    build = GraphBuilder(torch.float32)
+    first, more = build.state(initial=0.0), build.state(final=0.0)
+    for label in labels:
+        build.arc(first, more, label)
+        build.arc(more, more, label)
+    return build.graph()
 
 
 def _without_last_blank(graph: Graph, space: int) -> Graph:

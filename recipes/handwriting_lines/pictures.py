@@ -73,8 +73,8 @@ def lattice(found: Graph) -> str:
     """SVG of the answers in a lattice, the best in red, an arc as thick as it is probable.
 
     Frames, blanks, and ways to write an answer other than the best are left out, energies are relative to the
-    best answer, and where all answers agree an arc goes on to the end of a word. Of a large lattice the most
-    probable part is drawn.
+    best answer, and where all answers agree an arc goes on to the end of a word, whose blank is a dot. Of a
+    large lattice the most probable part is drawn.
 
     Args:
         found: that of a ``dense.Decoding`` that found an answer; its output symbols are characters.
@@ -173,7 +173,7 @@ def _marked(text: str, read: str) -> tuple[str, str]:
 
 
 def _with_tag(tag: str, text: str) -> str:
-    shown = html.escape(text if not tag else text.replace(" ", "·"))
+    shown = html.escape(text if not tag else text.replace(" ", "␣"))
     return f"<{tag}>{shown}</{tag}>" if tag and text else shown
 
 

@@ -45,9 +45,10 @@ def test_lines_are_those_of_their_lists(folder: Path) -> None:
         ("a01-000u-01", "nominating any more Labour"),
     ]
     assert [line.text for line in valid] == ['life " Peers "', "& < é"]
-    assert train[1].load().shape == (20, 61) and train[1].load()[0, 0] == 201
+    assert train[1].load().shape == (20, 61)
+    assert train[1].load()[0, 0] == 201
     assert train[0].words is None
-    with pytest.raises(DataError, match="no part 'test'.*train, valid"):
+    with pytest.raises(DataError, match=r"no part 'test'.*train, valid"):
         load(str(folder), "test")
 
 

@@ -67,6 +67,9 @@ def test_one_bad_image_does_not_keep_the_others_from_being_read(
         (("evaluate", "--model", "{folder}", "--data", "{folder}"), "model.json: no such file"),
         (("evaluate", "--model", "{model}", "--data", "{folder}", "--part", "test"), "has no part 'test'"),
         (("evaluate", "--model", "{model}", "--data", "{folder}", "--json", "{folder}"), "cannot be written"),
+        (("evaluate", "--model", "{model}", "--data", "{folder}", "--errors", "{folder}/n/e"), "cannot be"),
+        (("align", "--model", "{model}"), "give either --data, or --image and --text"),
+        (("align", "--model", "{model}", "--data", "{folder}", "--out", "{folder}/a.txt"), ".json or .csv"),
         (
             (
                 "evaluate",
@@ -90,3 +93,47 @@ def test_what_is_wrong_is_said_in_one_line(
     error = capsys.readouterr().err
     assert problem in error
     assert error.count("\n") == 1
+
+
+def test_read_gives_several_answers_and_draws(
+    folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = sorted((folder / "line_images_normalized").iterdir())[0]
+    (tmp_path / "text.txt").write_text("ab a\nba ab\n")
+    drawn = tmp_path / "drawn"
+    options = ("--best", 3, "--lm", tmp_path / "text.txt", "--svg", drawn)
+    assert call("read", "--model", model, image, *options) == 0
+    rows = [row.split("\t") for row in capsys.readouterr().out.splitlines()]
+    assert 1 <= len(rows) <= 3
+    assert {row[0] for row in rows} == {str(image)}
+    confidences = [float(row[2].removeprefix("confidence ")) for row in rows]
+    assert confidences == sorted(confidences, reverse=True)
+    assert {file.name for file in drawn.iterdir()} == {
+        f"{image.name}.alignment.svg",
+        f"{image.name}.lattice.svg",
+    }
+    assert call("read", "--model", model, image, "--best", 2, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert len(answer["others"]) == 1
+    assert "".join(letter["text"] for letter in answer["letters"]) == answer["text"].replace(" ", "")
+
+
+def test_align_writes_tables_and_objects(
+    folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, drawn = tmp_path / "words.csv", tmp_path / "drawn"
+    assert call("align", "--model", model, "--data", folder, "--out", table, "--svg", drawn) == 0
+    rows = table.read_text().splitlines()
+    assert rows[0] == "line,kind,text,start,end"
+    assert sum(row.split(",")[1] == "word" for row in rows[1:]) == 6
+    assert len(list(drawn.iterdir())) == 4
+    image = sorted((folder / "line_images_normalized").iterdir())[0]
+    assert call("align", "--model", model, "--image", image, "--text", "a b") == 0
+    (line,) = json.loads(capsys.readouterr().out)
+    assert [word["text"] for word in line["words"]] == ["a", "b"]
+
+
+def test_errors_are_shown_on_a_page(folder: Path, model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "errors.html"
+    assert call("evaluate", "--model", model, "--data", folder, "--errors", page) == 0
+    assert "of 4 lines were read wrong" in page.read_text(encoding="utf-8")

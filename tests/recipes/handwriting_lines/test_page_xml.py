@@ -16,7 +16,7 @@ PAGE = """<?xml version="1.0" encoding="UTF-8"?>
  <Page imageFilename="{image}" imageWidth="200" imageHeight="100"><TextRegion id="r">
   <Coords points="0,0 199,0 199,99 0,99"/>
   <TextLine id="one"><Coords points="20,10 120,10 120,40 20,40"/>{baseline}
-   <Word id="w"><Coords points="20,10 60,10 60,40 20,40"/><TextEquiv><Unicode>first</Unicode></TextEquiv></Word>
+   <Word><Coords points="20,10 60,10 60,40 20,40"/><TextEquiv><Unicode>first</Unicode></TextEquiv></Word>
    <TextEquiv index="1"><Unicode>worse</Unicode></TextEquiv>
    <TextEquiv index="0"><Unicode>first  line &amp; more</Unicode></TextEquiv></TextLine>
   <TextLine id="two"><Coords points="{points}"/>
@@ -68,7 +68,8 @@ def test_page_lines_are_cut_out_by_their_polygons(tmp_path: Path, image: NDArray
     np.testing.assert_array_equal(one.load(), image[10:41, 20:121])
     cut = two.load()
     assert cut.shape == (41, 101)
-    assert (cut == 20).any() and not (cut == 30).any()  # what lies outside is paper
+    assert (cut == 20).any()
+    assert not (cut == 30).any()
     assert (cut[-1, 20:] == 230).all()
 
 
@@ -82,7 +83,8 @@ def test_older_page_and_alto_are_read_too(tmp_path: Path, image: NDArray[np.uint
     assert polygon.load().shape[1] == 101
     (tmp_path / "old.xml").write_text(OLD_PAGE)
     (old,) = load(str(tmp_path), "train")  # the folder itself comes first
-    assert old.text == "points" and old.load().shape == (31, 101)
+    assert old.text == "points"
+    assert old.load().shape == (31, 101)
 
 
 def test_a_sloping_baseline_is_made_level(tmp_path: Path) -> None:
@@ -93,7 +95,8 @@ def test_a_sloping_baseline_is_made_level(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(page(baseline='<Baseline points="20,24 120,34"/>'), encoding="utf-8")
     line = load(str(tmp_path), "train")[0].load()
     rows = np.flatnonzero((line == 10).any(1))
-    assert line.shape[1] == 101 and len(rows) <= 5
+    assert line.shape[1] == 101
+    assert len(rows) <= 5
     assert (line == 10).sum() == (pixels == 10).sum()
 
 

@@ -14,7 +14,8 @@ def test_a_line_depends_on_its_seed_and_number_alone() -> None:
         SyntheticLines(1).line(3),
         SyntheticLines(2).line(3),
     )
-    assert line.text == same.text and line.words == same.words
+    assert line.text == same.text
+    assert line.words == same.words
     np.testing.assert_array_equal(line.load(), same.load())
     np.testing.assert_array_equal(line.load(), line.load())
     assert line.text != other.text
@@ -23,14 +24,17 @@ def test_a_line_depends_on_its_seed_and_number_alone() -> None:
 def test_words_have_their_ink_and_none_lies_between_them() -> None:
     for line in SyntheticLines(3, words=(3, 5), fonts=("rowmans",)).lines(20):
         image = line.load()
-        assert image.dtype == np.uint8 and image.shape[0] == HEIGHT
-        assert line.text is not None and line.words is not None
+        assert image.dtype == np.uint8
+        assert image.shape[0] == HEIGHT
+        assert line.text is not None
+        assert line.words is not None
         assert len(line.words) == len(line.text.split(" ")) >= 3
         ink = image < (int(image.min()) + int(np.median(image))) // 2
         inked = np.zeros(image.shape[1], bool)
         for start, end in line.words:
             columns = np.flatnonzero(ink[:, start:end].any(0))
-            assert columns[0] <= 3 and columns[-1] >= end - start - 4
+            assert columns[0] <= 3
+            assert columns[-1] >= end - start - 4
             inked[start:end] = True
         assert not ink[:, ~inked].any()
 
