@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help venv test test-all lint notebooks reference demo bench clean
+.PHONY: help venv test test-all lint notebooks reference demo align-demo bench clean
 
 help:
 	@echo "make venv       prepare .venv with everything below (PYTHON=$(PYTHON))"
@@ -13,6 +13,7 @@ help:
 	@echo "make notebooks  execute every notebook and keep what it shows"
 	@echo "make reference  write docs/reference anew from the docstrings"
 	@echo "make demo       read cheque amounts; options in DEMO"
+	@echo "make align-demo align synthetic speech with its text; options in ALIGN_DEMO"
 	@echo "make bench      the benchmarks beside their peers; options in BENCH"
 	@echo "make clean      remove caches (neither .venv nor out/)"
 
@@ -45,6 +46,9 @@ reference: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/python -m recipes.check_reader demo $(DEMO)
+
+align-demo: $(INSTALLED)
+	$(BIN)/python -m recipes.speech_alignment demo $(ALIGN_DEMO)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -10,6 +10,7 @@ from benchmarks import (
     ctc,
     decoding,
     free_energy,
+    gtn,
     lexicon,
     transducer,
 )
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "lexicon": lexicon.main,
     "crf": crf.main,
     "ctc": ctc.main,
+    "gtn": gtn.main,
     "transducer": transducer.main,
     "alignment": alignment.main,
     "decoding": decoding.main,

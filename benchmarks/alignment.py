@@ -7,6 +7,7 @@ torchaudio does not import, ours stands alone.
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Annotated, Any
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor
 from benchmarks.timing import Contestants, Row, compare, show
 from gtn_ebm.dense import Alignment, forced_align
 
-SIZES = [(1_000, 100), (3_000, 300), (10_000, 1_000), (30_000, 3_000)]
-"""Frames, labels of the target."""
+SIZES = [(10, 1), (1_000, 100), (3_000, 300), (10_000, 1_000), (30_000, 3_000)]
+"""Frames, labels of the target. The first is as good as nothing: what memory any call takes to begin with."""
 GROWTH = [(1, 2_000, 250), (1, 4_000, 250), (1, 4_000, 500), (2, 4_000, 500)]
 """Items, frames, labels: of each the one before with one of them doubled."""
 CLASSES = 30
@@ -65,6 +66,35 @@ def growth(runs: int) -> list[Row]:
     return rows
 
 
+FRAMES_OF_AN_HOUR, LABELS_OF_AN_HOUR = 180_000, 50_000
+WRONG = 0.05
+
+
+def recording(hours: float) -> tuple[Tensor, Tensor]:
+    """Energies of a network that hears the target's labels, evenly spread, but for one frame in twenty that
+    it takes for some other class; and the target."""
+    frames, labels = round(hours * FRAMES_OF_AN_HOUR), round(hours * LABELS_OF_AN_HOUR)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(frames, CLASSES, generator=generator)
+    target = torch.randint(1, CLASSES, (labels,), generator=generator)
+    heard = torch.zeros(frames, dtype=torch.long)
+    heard[torch.linspace(1, frames - 2, labels).long()] = target
+    wrong = torch.rand(frames, generator=generator) < WRONG
+    heard[wrong] = torch.randint(0, CLASSES, (int(wrong.sum()),), generator=generator)
+    logits[torch.arange(frames), heard] += 8.0
+    return -logits.log_softmax(-1)[None], target
+
+
+def long_recording(hours: float) -> None:
+    """Once, to the end: processor time, and memory of the whole process, emissions included."""
+    emissions, target = recording(hours)
+    before = getrusage(RUSAGE_SELF).ru_utime
+    (found,) = forced_align(emissions, None, [target])
+    after = getrusage(RUSAGE_SELF)
+    print(f"{hours} hours, T {emissions.shape[1]:,}, L {len(target):,}: energy {found.energy.item():.1f},")
+    print(f"{after.ru_utime - before:.0f} s of processor time, {after.ru_maxrss / 2**20:.2f} GiB at most")
+
+
 def _torchaudio() -> Any:
     try:
         from torchaudio import functional
@@ -76,10 +106,14 @@ def _torchaudio() -> Any:
 
 def main(
     runs: Annotated[int, typer.Option(help="Runs of each contestant.")] = 5,
+    hours: Annotated[float, typer.Option(help="Align a recording of so many hours instead, once.")] = 0.0,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
 ) -> None:
     """Forced alignment beside torchaudio's, and as frames, targets and batch are doubled."""
     torch.set_num_threads(1)
+    if hours:
+        long_recording(hours)
+        return
     functional = _torchaudio()
     rows = [row for size in SIZES for row in beside_torchaudio(functional, *size, runs)]
     show("Forced alignment (arcs: frames × states)", rows + growth(runs), json)

@@ -12,7 +12,8 @@ import torch
 import typer
 
 from benchmarks.timing import Row, compare, show
-from gtn_ebm.dense import ctc_loss
+from gtn_ebm import Graph, Structure
+from gtn_ebm.dense import ctc_loss, free_energy
 
 SIZES = [
     (100, 28, 20),
@@ -28,6 +29,8 @@ SIZES = [
 BATCH = 16
 GROWTH = [(16, 500, 60), (16, 1000, 60), (32, 1000, 60), (32, 1000, 120)]
 """Batch, frames, labels: of each the one before with one of them doubled."""
+GROWTH_ON_ANY_GRAPH = [(2, 200, 500), (2, 400, 500), (4, 400, 500), (4, 400, 1000)]
+"""Batch, frames, states."""
 Problem = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 Loss = Callable[..., torch.Tensor]
 torch_loss: Loss = torch.nn.functional.ctc_loss
@@ -86,6 +89,37 @@ def growth(runs: int) -> list[Row]:
     return rows
 
 
+def random_graph(states: int, classes: int) -> Graph:
+    """Eight arcs from each state to any others: nothing of a chain."""
+    rng = np.random.default_rng(0)
+    source = np.arange(states).repeat(8)
+    destination = rng.integers(0, states, len(source))
+    structure = Structure(source, destination, rng.integers(0, classes, len(source)), states=states)
+    return Graph(structure, torch.from_numpy(rng.standard_normal(len(source)).astype(np.float32)))
+
+
+def growth_on_any_graph(runs: int) -> list[Row]:
+    """Free energy with its gradient, in emissions and arcs, as ``growth``."""
+    torch.set_num_threads(1)
+    rows = []
+    for before, after in pairwise(GROWTH_ON_ANY_GRAPH):
+        calls = {}
+        for batch, frames, states in (before, after):
+            emissions = torch.randn(batch, frames, 28, generator=torch.Generator().manual_seed(0))
+            calls[f"batch {batch}, T {frames}, {states} states"] = partial(
+                gradient_on_graph, emissions.requires_grad_(), random_graph(states, 28)
+            )
+        batch, frames, states = after
+        rows += compare("one doubled, any graph", batch * frames * 8 * states, calls, runs)
+    return rows
+
+
+def gradient_on_graph(emissions: torch.Tensor, graph: Graph) -> list[torch.Tensor]:
+    arcs = graph.energies.detach().requires_grad_()
+    free = free_energy(emissions, None, graph.with_energies(arcs))
+    return list(torch.autograd.grad(free.sum(), (emissions, arcs)))
+
+
 def main(
     runs: Annotated[int, typer.Option(help="Runs of each contestant.")] = 5,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
@@ -99,7 +133,7 @@ def main(
     for size in SIZES:
         found = [f"{error:.1e}" for scale in (1.0, 15.0) for error in errors(*size, scale)]
         print("  T {}, C {}, L {}: ".format(*size), *found)
-    show("CTC as it grows", growth(runs), None)
+    show("As the work grows", growth(runs) + growth_on_any_graph(runs), None)
 
 
 if __name__ == "__main__":

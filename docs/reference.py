@@ -203,7 +203,7 @@ def markdown(docstring: str) -> str:
 def _block(block: str) -> str:
     if block.startswith(">>> "):
         return f"```python\n{block}\n```"
-    block = block.replace("``", "`")
+    block = re.sub("^Cost:", "**Cost:**", block.replace("``", "`"))
     title, _, body = block.partition("\n")
     if title not in ("Args:", "Returns:", "Raises:", "Attributes:"):
         return block
@@ -219,7 +219,11 @@ def _shown(file: str) -> str:
 
 def index() -> str:
     """The page that lists all others."""
-    lines = ["# The operations", "Made by `make reference` from the docstrings and examples."]
+    lines = [
+        "# The operations",
+        "Made by `make reference` from the docstrings and examples. Costs are in the states S and arcs A of "
+        "the graph, or of all graphs together.",
+    ]
     for title, examples in SECTIONS.items():
         lines += [f"\n## {title}", "| operation | |", "|---|---|"]
         for name in examples:

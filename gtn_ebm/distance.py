@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -17,11 +19,15 @@ from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import distance as kernels
 from gtn_ebm.kernels import lattice
 from gtn_ebm.kernels.structure import group, reachable
+from gtn_ebm.symbols import Symbols
 
 Direction = Literal["from", "to"]
 
 SLACK = 4e-15
 """How much smaller, relatively, a least energy must be to count as smaller on a cycle."""
+
+MOST_NAMED = 12
+"""The most arcs of a cycle that an error names; of a longer one, as many."""
 
 
 class Walk(NamedTuple):
@@ -125,13 +131,13 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
         the derivative in an arc's energy is how often the paths to a state are expected to use the arc.
 
     Raises:
-        CycleError: the sum diverges; the message names a state on a cycle at fault, and its energy.
+        CycleError: the sum diverges; the message names a cycle at fault, state by state, and its energy.
         GraphError: β ≤ 0; an energy that is NaN, −inf or too large to add up; or the sum over a component of
             many states cannot be found to 1e-5, which also a gradient may say.
 
-    Costs O(S + A) outside strongly connected components, and n³/3 multiplications in one of n states, where
-    x = b + x W is solved by elimination (Lehmann 1977; Mohri 2002, "Semiring frameworks and algorithms for
-    shortest-distance problems").
+    Cost: O(S + A) time and memory outside strongly connected components, and n³/3 multiplications and n²
+    numbers in one of n states, where x = b + x W is solved by elimination (Lehmann 1977; Mohri 2002,
+    "Semiring frameworks and algorithms for shortest-distance problems").
 
     >>> graph = Graph(Structure([0, 0], [0, 1], [0, 1]), torch.tensor([1.0, 0.0]))
     >>> shortest_distance(graph)  # log(1 − e⁻¹): as often round the cycle as one likes
@@ -144,9 +150,10 @@ def shortest_distance(graph: Graph, beta: float = 1.0, direction: Direction = "f
     ends = graph.initial if direction == "from" else graph.final
     function = _Least if math.isinf(beta) else _LogSums
     # In float64 throughout: a derivative is a difference of distances.
-    distance: Tensor = function.apply(
-        graph.structure, beta, direction, graph.energies.double(), ends.double()
-    )
+    with naming_cycles(graph):
+        distance: Tensor = function.apply(
+            graph.structure, beta, direction, graph.energies.double(), ends.double()
+        )
     return distance.to(graph.energies)
 
 
@@ -195,15 +202,96 @@ def sum_over_paths(graph: Graph, beta: float = 1.0) -> Tensor:
         nothing = torch.cat([energies[:0], initial[:0], final[:0]]).sum()
         return (nothing + torch.inf).to(graph.energies)
     useful = Graph(structure, energies[torch.from_numpy(arcs).to(energies.device)], initial, final)
+    useful = useful.with_symbols(graph.input_symbols, graph.output_symbols)  # for errors
     ends = initial[first] + shortest_distance(useful, beta, "to")[first]
     total = ends[ends.argmin()] if math.isinf(beta) else torch.logsumexp(-beta * ends, 0) / -beta + 0.0
     return total.to(graph.energies)
 
 
-def _raise_infinite(way: Walk, state: int, cycles: float, beta: float) -> None:
+class Divergence(CycleError):
+    """Of a sum over paths. The message is for a graph without names, until ``naming_cycles`` gives it them.
+
+    Attributes:
+        said: the message, but for the cycle.
+        arcs: the cycle's, in order.
+    """
+
+    def __init__(self, said: str, structure: Structure, arcs: list[int]):
+        super().__init__(said.format(cycle=_in_words(structure, arcs)))
+        self.said, self.arcs = said, arcs
+
+
+@contextmanager
+def naming_cycles(graph: Graph) -> Iterator[None]:
+    """Has a ``Divergence`` name its cycle by the symbols of the graph."""
+    try:
+        yield
+    except Divergence as error:
+        if graph.input_symbols is None:
+            raise
+        cycle = _in_words(graph.structure, error.arcs, graph.input_symbols, graph.output_symbols)
+        raise CycleError(error.said.format(cycle=cycle)) from None
+
+
+def _in_words(
+    structure: Structure, arcs: list[int], read: Symbols | None = None, written: Symbols | None = None
+) -> str:
+    """The states along the cycle and, where they have names, the labels between them."""
+
+    def name(symbols: Symbols | None, label: int) -> str:
+        return symbols.name(label) if symbols is not None and label < len(symbols) else str(label)
+
+    steps = []
+    for arc in arcs:
+        label = name(read, structure.input_labels[arc])
+        if not structure.is_acceptor:
+            label += f":{name(written, structure.output_labels[arc])}"
+        steps.append(f"{'→' if read is None else f'–{label}→'} {structure.destination[arc]}")
+    if len(steps) > MOST_NAMED:
+        steps[MOST_NAMED // 2 : -MOST_NAMED // 2] = [f"… {len(steps) - MOST_NAMED} more …"]
+    return " ".join([str(structure.source[arcs[0]]), *steps])
+
+
+def cycle_through(structure: Structure, energies: NDArray[np.float64], state: int) -> list[int]:
+    """The arcs of the cycle of least energy through the state; or of one of negative energy that leads to the
+    state and back, of which there is no least."""
+    order, starts = structure.components
+    component = np.empty(structure.states, np.int64)
+    component[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts.astype(np.int64)))
+    source, destination = structure.source, structure.destination
+    inside = (component[source] == component[state]) & (component[destination] == component[state])
+    ends = np.where(np.arange(structure.states) == state, 0.0, np.inf)
+    within = np.where(inside, energies, np.inf)
+    arc, ends, meets = _least_arcs(structure, "from", within, ends)
+    if meets < 0:
+        closing = np.flatnonzero(inside & (destination == state))
+        cycle, meets = [int(closing[(ends[source[closing]] + within[closing]).argmin()])], state
+    else:
+        cycle = [int(arc[meets])]
+    while source[cycle[-1]] != meets:
+        cycle.append(int(arc[source[cycle[-1]]]))
+    return cycle[::-1]
+
+
+def _least_arcs(
+    structure: Structure, direction: Direction, energies: NDArray[Any], ends: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """The last arc of a least path of each state and its energy; and a state on a cycle of negative energy,
+    which these arcs lead round, or −1."""
+    way, energy = walk(structure, direction), ends.copy()
+    arc, state = kernels.least(*way.graph, way.chosen(energies), SLACK, energy)
+    if way.arcs is not None:
+        entered = arc >= 0
+        arc[entered] = way.arcs[arc[entered]]
+    return arc, energy, state
+
+
+def _raise_infinite(
+    structure: Structure, way: Walk, state: int, cycles: float, energies: NDArray[Any], beta: float
+) -> None:
     """What kernels say of a state whose sum is infinite, or cannot be found."""
     if cycles != kernels.NOT_FOUND:
-        _raise_divergence(state, -math.log(cycles) / beta)
+        _raise_divergence(structure, state, -math.log(cycles) / beta, energies)
     component = np.searchsorted(way.starts, way.place[state], side="right")
     states = int(way.starts[component]) - int(way.starts[component - 1])
     raise GraphError(
@@ -213,11 +301,15 @@ def _raise_infinite(way: Walk, state: int, cycles: float, beta: float) -> None:
     )
 
 
-def _raise_divergence(state: int, energy: float) -> None:
-    raise CycleError(
+def _raise_divergence(structure: Structure, state: int, energy: float, energies: NDArray[Any]) -> None:
+    arcs = cycle_through(structure, energies, state)
+    raise Divergence(
         f"the sum over paths diverges: the cycles through state {state} add up to an energy of "
-        f"{energy + 0.0:.6g}, where only more than 0 keeps it finite; raise their energies, or compose with "
-        "an acyclic graph first"
+        f"{energy + 0.0:.6g}, where only more than 0 keeps it finite; a cycle there is {{cycle}}, of "
+        f"energy {math.fsum(energies[arcs]) + 0.0:.6g}; raise their energies, or compose with an acyclic "
+        "graph first",
+        structure,
+        arcs,
     )
 
 
@@ -240,7 +332,7 @@ class _LogSums(torch.autograd.Function):
         sums = np.stack([value, digit if len(digit) else np.zeros(len(value))], axis=1)
         state, cycles = kernels.sums(*way.graph, *weights(energies, beta, way.arcs), sums)
         if state >= 0:
-            _raise_infinite(way, state, cycles, beta)
+            _raise_infinite(structure, way, state, cycles, as_array(energies), beta)
         distance = torch.from_numpy(_energy(sums[:, 0], sums[:, 1], beta)).to(energies.device)
         ctx.structure, ctx.beta, ctx.direction = structure, beta, direction
         ctx.save_for_backward(energies, ends, distance)
@@ -276,7 +368,8 @@ class _Solution(torch.autograd.Function):
         x = as_array(right).copy()
         state, cycles = kernels.solve(*way.graph, way.chosen(as_array(share)), x)
         if state >= 0:
-            _raise_infinite(way, state, cycles, 1.0)
+            with np.errstate(divide="ignore"):
+                _raise_infinite(structure, way, state, cycles, -np.log(as_array(share)), 1.0)
         ctx.structure, ctx.direction = structure, direction
         solution = torch.from_numpy(x).to(share.device)
         ctx.save_for_backward(share, solution)
@@ -297,7 +390,7 @@ class _Least(torch.autograd.Function):
     def forward(
         ctx: Any, structure: Structure, beta: float, direction: Direction, energies: Tensor, ends: Tensor
     ) -> Tensor:
-        tree = least_tree(structure, direction, energies, ends)
+        tree = _least_tree(structure, direction, energies, ends)
         ctx.tree = tree.arc, _back(structure, direction)
         result = torch.from_numpy(tree.energy).to(energies.device)
         ctx.save_for_backward(energies, result)
@@ -341,27 +434,31 @@ class Tree(NamedTuple):
     arc: NDArray[np.int64]
 
 
-def least_tree(structure: Structure, direction: Direction, energies: Tensor, ends: Tensor) -> Tree:
-    """The best path "from" the ends, [S], to each state, or from it "to" them.
+def least_tree(graph: Graph, direction: Direction) -> Tree:
+    """The best path "from" the initial states to each state, or from it "to" the final ones.
 
     Raises:
-        CycleError: a cycle of negative energy; the message names a state on it.
+        CycleError: a cycle of negative energy; the message names it, state by state.
         GraphError: an energy that is NaN or −inf.
     """
-    way = walk(structure, direction)
-    values, energy = usable(energies.double()), usable(ends.double()).copy()
-    arc, state = kernels.least(*way.graph, way.chosen(values), SLACK, energy)
-    if way.arcs is not None:
-        entered = arc >= 0
-        arc[entered] = way.arcs[arc[entered]]
+    with naming_cycles(graph):
+        ends = graph.initial if direction == "from" else graph.final
+        return _least_tree(graph.structure, direction, graph.energies, ends)
+
+
+def _least_tree(structure: Structure, direction: Direction, energies: Tensor, ends: Tensor) -> Tree:
+    values = usable(energies.double())
+    arc, energy, state = _least_arcs(structure, direction, values, usable(ends.double()))
     if state >= 0:
         back = _back(structure, direction)
-        cycle = [arc[state]]
+        cycle = [int(arc[state])]
         while back[cycle[-1]] != state:
-            cycle.append(arc[back[cycle[-1]]])
-        raise CycleError(
-            f"the cycle through state {state} has a negative energy of {math.fsum(values[cycle]):.6g}, so "
-            "that no path is the best; raise its energy, or compose with an acyclic graph first"
+            cycle.append(int(arc[back[cycle[-1]]]))
+        raise Divergence(
+            f"the cycle through state {state} has a negative energy of {math.fsum(values[cycle]):.6g}: "
+            "{cycle}; so no path is the best; raise its energy, or compose with an acyclic graph first",
+            structure,
+            cycle[::-1] if direction == "from" else cycle,
         )
     return Tree(energy, arc)
 
@@ -405,8 +502,10 @@ def all_pairs_distance(graph: Graph, beta: float = 1.0) -> Tensor:
     Returns:
         [S, S], in the dtype of the energies; +inf where there is no path. Differentiable, as often as wanted.
 
-    Args and errors as of ``shortest_distance``. For finite β, O(S³) by Lehmann's generalisation of Kleene's,
-    Floyd's and Warshall's algorithm; the gradient takes O(S³ + A S) exponentials. For β = ∞, S searches.
+    Args and errors as of ``shortest_distance``.
+
+    Cost: O(S²) memory; for finite β O(S³) time by Lehmann's generalisation of Kleene's, Floyd's and
+    Warshall's algorithm, and O(S³ + A S) exponentials for the gradient; S searches for β = ∞.
 
     >>> graph = Graph(Structure([0, 1], [1, 0], [0, 1]), torch.tensor([1.0, 2.0]))
     >>> all_pairs_distance(graph, beta=math.inf)
@@ -420,10 +519,12 @@ def all_pairs_distance(graph: Graph, beta: float = 1.0) -> Tensor:
             (graph.states, graph.states), torch.inf, dtype=torch.float64, device=energies.device
         )
         ends.fill_diagonal_(0.0)
-        rows = [_Least.apply(graph.structure, beta, "from", energies, row) for row in ends]
+        with naming_cycles(graph):
+            rows = [_Least.apply(graph.structure, beta, "from", energies, row) for row in ends]
         distance = torch.stack(rows) if rows else ends
     else:
-        distance = _AllPairs.apply(graph.structure, beta, energies)
+        with naming_cycles(graph):
+            distance = _AllPairs.apply(graph.structure, beta, energies)
     return distance.to(graph.energies)
 
 
@@ -441,7 +542,7 @@ class _AllPairs(torch.autograd.Function):
             structure.states,
         )
         if state >= 0:
-            _raise_divergence(state, -math.log(cycles) / beta)
+            _raise_divergence(structure, state, -math.log(cycles) / beta, as_array(energies))
         distance = torch.from_numpy(_energy(sums, sums_digit, beta)).to(energies.device)
         ctx.structure, ctx.beta = structure, beta
         ctx.save_for_backward(energies, distance)

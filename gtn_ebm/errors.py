@@ -10,7 +10,7 @@ class GraphError(GtnEbmError, ValueError):
 
 
 class CycleError(GraphError):
-    """A cycle where an acyclic graph is needed; the message names a state on it."""
+    """A cycle that must not be, or round which a sum diverges; the message names it, or a state on it."""
 
 
 class GraphFormatError(GtnEbmError, ValueError):

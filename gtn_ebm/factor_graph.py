@@ -88,7 +88,9 @@ class FactorGraph:
     """
 
     def __init__(self, factors: Iterable[tuple[Sequence[str], Tensor]], order: Sequence[str] | None = None):
-        self.factors = [_factor(variables, energies) for variables, energies in factors]
+        if not isinstance(factors, Iterable):
+            raise GraphError(f"factors must be pairs of variables' names and energies, not {factors!r:.60}")
+        self.factors = [_factor(pair) for pair in factors]
         if not self.factors:
             raise GraphError("a factor graph needs a factor at least")
         _check_one_dtype(self.factors)
@@ -199,7 +201,10 @@ class FactorGraph:
         return f"FactorGraph({len(self.sizes)} variables, {len(self.factors)} factors)"
 
 
-def _factor(variables: Sequence[str], energies: Tensor) -> Factor:
+def _factor(pair: tuple[Sequence[str], Tensor]) -> Factor:
+    if not isinstance(pair, Sequence) or len(pair) != 2 or not isinstance(pair[0], Sequence):
+        raise GraphError(f"a factor is a pair of its variables' names and its energies, not {pair!r:.60}")
+    variables, energies = pair
     if isinstance(variables, str):
         raise GraphError(f"a factor's variables must be a sequence of names, such as ({variables!r},)")
     if not isinstance(energies, Tensor) or not energies.dtype.is_floating_point:

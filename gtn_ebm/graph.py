@@ -22,7 +22,7 @@ Attribute = Tensor | list[Any]
 
 def as_array(values: Tensor) -> NDArray[Any]:
     """The values as kernels take them: float64 from float64, else float32; a copy only where it must be."""
-    if values.dtype not in (torch.float32, torch.float64):
+    if values.dtype is not torch.float32 and values.dtype is not torch.float64:
         values = values.float()
     return np.ascontiguousarray(values.numpy(force=True))
 

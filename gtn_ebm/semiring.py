@@ -17,16 +17,19 @@ from torch import Tensor
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.distance import (
     Direction,
+    Divergence,
     arcs_on_paths,
     check_beta,
     check_direction,
+    cycle_through,
+    naming_cycles,
     shortest_distance,
     sum_over_paths,
     usable,
     walk,
 )
-from gtn_ebm.errors import CycleError, GraphError
-from gtn_ebm.graph import Graph, Structure
+from gtn_ebm.errors import GraphError
+from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.kernels import prefixes
 from gtn_ebm.kernels import semiring as kernels
 
@@ -36,11 +39,13 @@ Value = Any
 
 @dataclass(frozen=True)
 class Semiring:
-    """A semiring from plain Python functions, which numba compiles at the first use (some seconds).
+    """A semiring from plain Python functions, which numba compiles at their first use in each process.
 
     Values are floats, or tuples of one fixed number of floats. Ready made in ``gtn_ebm.semiring`` are
-    ``tropical``, ``log(beta)``, ``real``, ``max_times``, ``boolean``, ``counting``, ``k_best(k)``,
-    ``expectation(attribute)``, ``string`` and ``gallic(beta)``; all have ``total`` and ``shortest_distance``.
+    ``tropical``, ``log(beta)``, ``real``, ``max_times``, ``expectation(attribute)``, ``boolean``,
+    ``counting``, ``k_best(k)``, ``string`` and ``gallic(beta)``; all have ``total`` and
+    ``shortest_distance``, the first five with gradients of any order. The k best have theirs in
+    ``best_paths``; sums by functions of one's own have none, as these do not say their derivatives.
 
     Attributes:
         plus: (a, b) → a ⊕ b, of alternatives; associative and commutative.
@@ -50,11 +55,13 @@ class Semiring:
         lift: energy → value of an arc, or of beginning or ending in a state; +inf is zero without asking.
             With an ``attribute``, (energy, attribute of the arc) → value, where ends have the attribute 0.
         star: a → one ⊕ a ⊕ a ⊗ a ⊕ …, NaN where there is no such sum. With it, cycles are summed in closed
-            form by Kleene's algorithm, in O(n³) for a strongly connected component of n states. Without it,
-            values go round until no sum changes by more than 1e-15 of its size (Mohri 2002, "Semiring
-            frameworks and algorithms for shortest-distance problems"), at most 10,000 times and once for
-            each state.
+            form by Kleene's algorithm. Without it, values go round until no sum changes by more than 1e-15
+            of its size (Mohri 2002, "Semiring frameworks and algorithms for shortest-distance problems"), at
+            most 10,000 times and once for each state.
         attribute: the name of a numerical arc attribute for ``lift``.
+
+    Cost: O(S + A) time and memory for an acyclic graph; with ``star`` O(n³) time for a strongly connected
+    component of n states, else O(A) time for each round.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 1], [1, 2, 2], [0, 1, 2]), torch.tensor([3.0, 1.0, 2.0]))
@@ -84,13 +91,13 @@ class Semiring:
             [S] float64, or [S, K] where values are tuples of K floats. No gradients.
 
         Raises:
-            CycleError: cycles whose sum does not exist, or is not reached; the message names a state on one.
+            CycleError: cycles whose sum does not exist, or is not reached; the message names one.
             GraphError: an energy that is NaN or −inf, no such attribute, or a function that cannot be
             compiled.
         """
         check_direction(direction)
         ends = graph.initial if direction == "from" else graph.final
-        rows = self._rows(graph.structure, self._values(graph), ends, direction)
+        rows = self._rows(graph, self._values(graph), ends, direction)
         return torch.from_numpy(rows if self._is_tuple else rows[:, 0])
 
     @takes_graphs
@@ -101,7 +108,13 @@ class Semiring:
         """
         values, ends = self._values(graph), self._lifted(graph.final, None)
         structure, arcs, _ = arcs_on_paths(graph)
-        rows = self._rows(structure, values[arcs], graph.initial, "from")
+        useful = Graph(
+            structure,
+            graph.energies.detach()[torch.from_numpy(arcs)],
+            input_symbols=graph.input_symbols,
+            output_symbols=graph.output_symbols,
+        )
+        rows = self._rows(useful, values[arcs], graph.initial, "from")
         row = _compiled(self._summing, rows, ends, self._zero_row)
         return torch.from_numpy(row if self._is_tuple else row[0:1].reshape(()))
 
@@ -130,9 +143,9 @@ class Semiring:
         functions = self.plus, self.times, self.star, self._width
         return {"from": kernels.distances(*functions, True), "to": kernels.distances(*functions, False)}
 
-    def _lifted(self, energies: Tensor, attribute: NDArray[Any] | None) -> NDArray[np.float64]:
+    def _lifted(self, energies: Tensor, attribute: Tensor | None) -> NDArray[np.float64]:
         values = usable(energies.double())
-        given = np.zeros(len(values)) if attribute is None else attribute
+        given = np.zeros(len(values)) if attribute is None else as_array(attribute)
         rows: NDArray[np.float64] = _compiled(self._lifting, values, given, self._zero_row)
         return rows
 
@@ -141,17 +154,27 @@ class Semiring:
         return self._lifted(graph.energies, attribute)
 
     def _rows(
-        self, structure: Structure, values: NDArray[np.float64], ends: Tensor, direction: Direction
+        self, graph: Graph, values: NDArray[np.float64], ends: Tensor, direction: Direction
     ) -> NDArray[np.float64]:
-        way = walk(structure, direction)
+        way = walk(graph.structure, direction)
         x = self._lifted(ends, None)
         state = _compiled(self._distances[direction], *way.graph, way.chosen(values), self._zero_row, x)
         if state >= 0:
-            raise CycleError(
-                f"the cycles through state {state} have no sum in this semiring; "
-                "cut them, or compose with an acyclic graph first"
-            )
+            _raise_divergence(graph, state)
         return x
+
+
+def _raise_divergence(graph: Graph, state: int) -> None:
+    """Names the shortest cycle, since only the semiring knows what its energy means."""
+    energies = as_array(graph.energies).astype(np.float64)
+    arcs = cycle_through(graph.structure, np.where(energies < np.inf, 1.0, np.inf), state)
+    with naming_cycles(graph):
+        raise Divergence(
+            f"the cycles through state {state} have no sum in this semiring; the shortest is {{cycle}}, of "
+            f"energy {math.fsum(energies[arcs]):.6g}; cut them, or compose with an acyclic graph first",
+            graph.structure,
+            arcs,
+        )
 
 
 def _compiled(kernel: Any, *arguments: Any) -> Any:
@@ -164,17 +187,19 @@ def _compiled(kernel: Any, *arguments: Any) -> Any:
         ) from error
 
 
-def _numbers(graph: Graph, name: str) -> NDArray[np.float64]:
+def _numbers(graph: Graph, name: str) -> Tensor:
+    """A numerical arc attribute, [A] float64."""
     if name not in graph.attributes:
         raise GraphError(f"the graph has no arc attribute {name!r}; it has {sorted(graph.attributes)}")
     values = graph.attributes[name]
     try:
-        numbers = np.asarray(values.tolist() if isinstance(values, Tensor) else values, np.float64)
+        numbers = values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError) as error:
         raise GraphError(f"attribute {name!r} must hold a number for each arc: {error}") from error
     if numbers.ndim != 1:
-        raise GraphError(f"attribute {name!r} must hold one number for each arc, not shape {numbers.shape}")
-    return numbers
+        shape = list(numbers.shape)
+        raise GraphError(f"attribute {name!r} must hold one number for each arc, not shape {shape}")
+    return numbers.double()
 
 
 @dataclass(frozen=True)
@@ -214,25 +239,97 @@ def log(beta: float = 1.0) -> LogSemiring:
 tropical = LogSemiring(math.inf)
 """The least energy."""
 
-real = Semiring(
-    lambda a, b: a + b,
-    lambda a, b: a * b,
-    zero=0.0,
-    one=1.0,
-    lift=lambda energy: math.exp(-energy),
-    star=lambda a: 1.0 / (1.0 - a) if a < 1.0 else math.nan,
-)
-"""Weights exp(−E), added up and multiplied in plain numbers: beyond energies of about ±700 use ``log``."""
 
-max_times = Semiring(
-    max,
-    lambda a, b: a * b,
-    zero=0.0,
-    one=1.0,
-    lift=lambda energy: math.exp(-energy),
-    star=lambda a: 1.0 if a <= 1.0 else math.nan,
-)
+@dataclass(frozen=True)
+class WeightSemiring:
+    """Plain numbers: weights exp(−E), multiplied along a path. Alternatives add up to exp(−F_β), which is
+    their sum at β = 1 and the largest at β = ∞: ``LogSemiring`` without its logarithm, and so exact on
+    cycles, with gradients of any order.
+
+    Attributes:
+        beta: > 0.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+
+    @takes_graphs
+    def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
+        """exp(−F_β) over all paths between the graph's ends and each state, [S] float64; args and errors as
+        of ``distance.shortest_distance``."""
+        return torch.exp(-shortest_distance(_in_float64(graph), self.beta, direction))
+
+    @takes_graphs
+    def total(self, graph: Graph) -> Tensor:
+        """exp(−F_β) over all paths of the graph: a float64 scalar, 0 where there is none."""
+        return torch.exp(-sum_over_paths(_in_float64(graph), self.beta))
+
+
+def _in_float64(graph: Graph) -> Graph:
+    return graph.to(torch.float64)
+
+
+real = WeightSemiring()
+"""Weights exp(−E), added up and multiplied in plain numbers: beyond energies of about ±700 use ``log``.
+
+>>> energies = torch.tensor([0.0, 1.0], requires_grad=True)
+>>> real.total(Graph.linear([0, 1], energies=energies)).backward()
+>>> energies.grad
+tensor([-0.3679, -0.3679])
+"""
+
+max_times = WeightSemiring(math.inf)
 """The largest weight exp(−E) of a path."""
+
+
+@dataclass(frozen=True)
+class ExpectationSemiring:
+    """Pairs (Σ p, Σ p·value) with p = exp(−E), where a path's value is the sum of its arcs' ``attribute``.
+    Their quotient is its expected value (Eisner 2002, "Parameter estimation for probabilistic finite-state
+    transducers"). It is found as a derivative of F, in the direction of the values, and so is exact on
+    cycles, with gradients of any order in energies and values.
+
+    Attributes:
+        attribute: the name of a numerical arc attribute: a list, or a tensor, which may need gradients.
+    """
+
+    attribute: str
+
+    @takes_graphs
+    def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
+        """The pairs of all paths between the graph's ends and each state, [S, 2] float64; errors as of
+        ``distance.shortest_distance``, or GraphError where there is no such attribute."""
+        return self._pairs(graph, lambda moved: shortest_distance(moved, 1.0, direction))
+
+    @takes_graphs
+    def total(self, graph: Graph) -> Tensor:
+        """The pair of all paths of the graph, [2] float64."""
+        return self._pairs(graph, sum_over_paths)
+
+    def _pairs(self, graph: Graph, free_energy: Callable[[Graph], Tensor]) -> Tensor:
+        values = _numbers(graph, self.attribute)
+        parts = graph.energies, graph.initial, graph.final, values
+        wanted = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+        with torch.enable_grad():
+            moved = graph.to(torch.float64)
+            step = torch.zeros_like(moved.energies, requires_grad=True)
+            free = free_energy(moved.with_energies(moved.energies + step))
+            # A derivative along the values: that of Σ direction · dF/dE in the direction.
+            direction = torch.zeros_like(free, requires_grad=True)
+            (uses,) = torch.autograd.grad(free, step, direction, create_graph=True)
+            along = (uses * values).sum() + 0.0 * direction.sum()  # of which no path may use an arc
+            (expected,) = torch.autograd.grad(along, direction, create_graph=True)
+            weight = torch.exp(-free)
+            pairs = torch.stack([weight, weight * expected], -1)
+        return pairs if wanted else pairs.detach()
+
+
+def expectation(attribute: str) -> ExpectationSemiring:
+    """The expectation semiring of the values in this arc attribute."""
+    return ExpectationSemiring(attribute)
+
 
 boolean = Semiring(max, min, zero=0.0, one=1.0, lift=lambda energy: 1.0, star=lambda a: 1.0)
 """1 where there is a path of finite energy, else 0."""
@@ -246,24 +343,6 @@ counting = Semiring(
     star=lambda a: 1.0 if a == 0.0 else math.inf,
 )
 """The number of paths of finite energy, exact up to 2⁵³; +inf where a cycle makes it so."""
-
-
-@cache
-def expectation(attribute: str) -> Semiring:
-    """Pairs (Σ p, Σ p·value) with p = exp(−E), where a path's value is the sum of its arcs' ``attribute``.
-
-    Their quotient is the expected value of a path (Eisner 2002, "Parameter estimation for probabilistic
-    finite-state transducers").
-    """
-    return Semiring(
-        lambda a, b: (a[0] + b[0], a[1] + b[1]),
-        lambda a, b: (a[0] * b[0], a[0] * b[1] + a[1] * b[0]),
-        zero=(0.0, 0.0),
-        one=(1.0, 0.0),
-        lift=lambda energy, value: (math.exp(-energy), math.exp(-energy) * value),
-        star=lambda a: (1.0 / (1.0 - a[0]), a[1] / (1.0 - a[0]) ** 2) if a[0] < 1.0 else (math.nan, math.nan),
-        attribute=attribute,
-    )
 
 
 @cache

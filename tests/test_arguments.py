@@ -67,13 +67,27 @@ CASES = [
 ]
 
 
+GOOD: dict[Any, Any] = {
+    "Sequence[Graph]": [GRAPH],
+    "Mapping[int, Graph]": {0: GRAPH},
+    "int": 1,
+    "float": 1.0,
+    "Iterable[int]": [0],
+    "Sequence[int]": [0],
+    "Sequence[Sequence[int]]": [[0]],
+    "Sequence[Path]": [best_path(GRAPH)],
+    "Sequence[PathChains]": [],
+}
+"""By annotation; of others it is a graph, or nothing."""
+
+
 def _call(operation: Callable[..., Any], wrong: inspect.Parameter, value: object) -> Any:
-    """The operation with this value for a parameter, and graphs or nothing for the others."""
+    """The operation with this value for a parameter, and good ones or nothing for the others."""
     if wrong.kind is wrong.VAR_POSITIONAL:
         return operation(GRAPH, value)
     parameters = inspect.signature(operation).parameters.values()
     needed = {
-        p.name: [GRAPH] if p.annotation == "Sequence[Graph]" else GRAPH
+        p.name: GOOD.get(p.annotation, GRAPH)
         for p in parameters
         if p.default is p.empty and p.kind is not p.VAR_KEYWORD
     }
@@ -90,6 +104,39 @@ def test_what_is_no_graph_is_refused(
 ) -> None:
     with pytest.raises(GraphError, match=rf"{operation.__name__}: {parameter.name}.* must be a .*, not "):
         _call(operation, parameter, value)
+
+
+OTHERS: dict[str, list[Any]] = {
+    "int": [None, 1.5, "2"],
+    "int | None": [1.5, "2"],
+    "float": [None, "2", [1.0]],
+    "torch.Generator | None": [0],
+    "Iterable[int]": [None, 3],
+    "Sequence[int]": [None, 3],
+    "Sequence[Sequence[int]]": [None, [None]],
+    "Sequence[Path]": [None, [None], best_path(GRAPH).arcs.tolist()],
+    "Sequence[PathChains]": [None, [None]],
+}
+OTHER_CASES = [
+    pytest.param(operation, parameter, value, id=f"{name}-{parameter.name}-{value!r:.10}")
+    for name, operation in _operations()
+    for parameter in inspect.signature(operation).parameters.values()
+    if any("Graph" in str(p.annotation) for p in inspect.signature(operation).parameters.values())
+    and parameter.name != "beta"
+    for value in OTHERS.get(str(parameter.annotation), [])
+]
+
+
+@pytest.mark.parametrize(("operation", "parameter", "value"), OTHER_CASES)
+def test_what_is_no_number_and_no_labels_is_refused(
+    operation: Callable[..., Any], parameter: inspect.Parameter, value: object
+) -> None:
+    with pytest.raises(GraphError, match=rf"{parameter.name}.* must be .*, not "):
+        _call(operation, parameter, value)
+
+
+def test_every_kind_of_argument_is_looked_at() -> None:
+    assert {str(case.values[1].annotation) for case in OTHER_CASES} == set(OTHERS)
 
 
 @pytest.mark.parametrize(

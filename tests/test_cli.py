@@ -1,6 +1,7 @@
 """The command gtn-ebm: what it says, what it writes, how it fails, and that pipes go through OpenFst."""
 
 import io
+import json
 import math
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pynini
 import pytest
 import torch
 
+import gtn_ebm
 from gtn_ebm import Graph, cli
 from gtn_ebm.cli.commands import COMMANDS
 from gtn_ebm.io import read_openfst, write_openfst
@@ -49,6 +51,13 @@ class Terminal(io.TextIOWrapper):
         return True
 
 
+class Keyboard(io.BytesIO):
+    """What standard input is where nothing is piped in."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs ``gtn-ebm fst`` in a folder with a symbol table and two graphs, on bytes from standard input."""
@@ -56,9 +65,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     Path("letters.txt").write_text(LETTERS)
     Path("words.txt").write_text(WORDS)
 
-    def call(*arguments: str, stdin: bytes = b"") -> Outcome:
+    def call(*arguments: str, stdin: bytes | io.BytesIO = b"") -> Outcome:
         output = io.TextIOWrapper(io.BytesIO(), "utf-8")
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        piped = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped))
         monkeypatch.setattr(sys, "stdout", output)
         try:
             code = cli.main(["fst", *arguments])
@@ -73,6 +83,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     )
     assert made == (0, b"", "")
     call("compile", "--acceptor", "-", "-o", "loop.fst", stdin=b"0 0 1\n0 0 2 1\n0\n")
+    call("compile", "-", "-o", "ambiguous.fst", stdin=b"0 1 1 1\n0 1 1 2\n1\n")
+    call("convert", "loop.fst", "--arc_type", "log64", "-o", "double.fst")
     return call
 
 
@@ -225,12 +237,76 @@ def test_codes_differ_in_double_precision(run: Run) -> None:
 
 
 def test_a_book_of_the_same_code_twice_is_refused(run: Run) -> None:
-    book = run("compile", stdin=b"0 1 1 2\n0 1 1 2\n")
-    Path("book").write_bytes(book.output)
-    coded = run("encode", "words.fst", "other")
+    coded = run("encode", "words.fst", "book")
+    content = json.loads(Path("book").read_text())
+    for name in ("input_labels", "energies"):
+        content[name] = content[name][:1] * len(content[name])
+    content.pop("output_labels", None)
+    Path("book").write_text(json.dumps(content))
     refused = run("decode", "-", "book", stdin=coded.output)
     assert refused.code == 2
     assert "book: two codes" in refused.error
+
+
+def test_a_graph_is_no_code_book(run: Run) -> None:
+    coded = run("encode", "words.fst", "book").output
+    run("convert", "--to", "json", "words.fst", "-o", "words.json")
+    for name, said in (("words.fst", "'encode' writes"), ("words.json", "no code book"), ("none", "none")):
+        refused = run("decode", "-", name, stdin=coded)
+        assert (refused.code, refused.output) == (2, b"")
+        assert said in refused.error
+
+
+def test_the_complement(run: Run) -> None:
+    run("complement", "words.fst", "--labels", "a b", "-o", "others.fst")
+    common = run("intersect", "words.fst", "others.fst").graph
+    assert not torch.isfinite(common.final).any()
+    assert run("complement", "words.fst", "--labels", "a x").code == 2
+    everything = run("complement", "loop.fst").graph  # loop.fst accepts all strings of its labels
+    assert not torch.isfinite(everything.final).any()
+    assert run("complement", "loop.fst", "--labels", "1 2 3").graph.arcs > 0
+    assert run("complement", "loop.fst", "--labels", "0").code == 2
+
+
+def test_distances_between_all_states(run: Run) -> None:
+    rows = [line.split() for line in run("allpairsdistance", "words.fst").text.splitlines()]
+    found = {(int(first), int(second)): float(energy) for first, second, energy in rows}
+    assert found == {
+        **{(k, k): 0.0 for k in range(4)},
+        (0, 1): 0.5,
+        (0, 2): 1.5,
+        (0, 3): 0.75,
+        (1, 3): 0.25,
+        (2, 3): 0.0,
+    }
+    summed = dict(
+        line.rsplit(None, 1)
+        for line in run("allpairsdistance", "--semiring", "log", "words.fst").text.splitlines()
+    )
+    assert float(summed["0\t3"]) == pytest.approx(-math.log(math.exp(-0.75) + math.exp(-1.5)), abs=1e-6)
+
+
+def test_random_paths_at_any_temperature(run: Run) -> None:
+    run("compile", "-o", "two.fst", stdin=b"0 1 1 1\n0 1 2 2 3\n1\n")
+    for beta, least, most in (("0", 400, 600), ("0.5", 120, 250), ("5", 0, 2)):
+        labels = run(
+            "randgen", "--npath", "1000", "--seed", "1", "--beta", beta, "two.fst"
+        ).graph.input_labels
+        assert least <= (labels == 1).sum() <= most
+    assert "--max_length" in run("randgen", "--max_length", "0", "two.fst").error
+
+
+def test_the_most_probable_part_is_drawn(run: Run) -> None:
+    shown = run("draw", "words.fst", "--most_probable", "2").text
+    assert (shown.count("0 -> "), shown.count("->")) == (1, 2)
+    assert run("draw", "words.fst", "-o", "words.gv").code == 0
+    assert Path("words.gv").read_text().startswith("digraph")
+
+
+def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"gtn-ebm {gtn_ebm.__version__}\n")
 
 
 @pytest.mark.parametrize("name", ["text", "gtn", "gtn-text", "k2", "json"])
@@ -276,6 +352,41 @@ def test_every_command_explains_itself(run: Run) -> None:
         (["minimize", "words.fst", "--delta", "0"], b"", "not a positive number"),
         (["randgen", "words.fst", "--seed", "-1"], b"", "--seed"),
         (["connect", "words.fst", "-o", "."], b"", "directory"),
+        (["prune", "words.fst"], b"", "fst prune: give --weight or --nstate; see gtn-ebm fst prune --help"),
+        (["relabel", "words.fst"], b"", "fst relabel: give --relabel_ipairs or --relabel_opairs"),
+        (["connect", "--verbose", "words.fst"], b"", "--verbose; see gtn-ebm fst connect --help"),
+        (["connect", "words.fst", "loop.fst"], b"", "loop.fst; see gtn-ebm fst connect --help"),
+        (["connect", "words.txt"], b"", "gtn-ebm fst compile makes one of text, and --from"),
+        (["compile"], b"0 1 1\n", "(arcs with one label: --acceptor)"),
+        (["compile", "--acceptor"], b"0 1 1 1 1\n", "(arcs with two labels: without --acceptor)"),
+        (["compile"], b"0 1 a a\n", "give --isymbols and --osymbols to read names"),
+        (
+            ["compile"],
+            b"0 1 2147483648 1\n",
+            "'2147483648' is not a label; write a number from 0 to 2147483647",
+        ),
+        (["compile", "words.txt", "--isymbols", "words.txt"], b"", "words.txt, line 1"),
+        (["draw", "words.fst", "-o", "words.pdf"], b"", "words.pdf: a picture is drawn as .svg, or as DOT"),
+        (
+            ["draw", "words.fst", "--max_arcs", "1"],
+            b"",
+            "(--max_arcs is 1); draw the part that matters: --most_p",
+        ),
+        (
+            ["determinize", "ambiguous.fst"],
+            b"",
+            "--det_type nonfunctional keeps them, --det_type disambiguate",
+        ),
+        (
+            ["determinize", "words.fst", "--det_type", "disambiguate", "--semiring", "log"],
+            b"",
+            "--semiring tropical",
+        ),
+        (["determinize", "words.fst", "--max_states", "0"], b"", "--max_states"),
+        (["compose", "words.fst", "words.fst", "--max_states", "1"], b"", "--max_states allows"),
+        (["compose", "words.fst", "double.fst"], b"", "fst convert --arc_type log64"),
+        (["equivalent", "ambiguous.fst", "words.fst"], b"", "with --random"),
+        (["randgen", "words.fst", "--beta", "-1"], b"", "a finite number from 0 up"),
         (["connect", "words.fst", "-o", "no/such/folder/x.fst"], b"", "no/such/folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -293,6 +404,8 @@ def test_nothing_half_written(run: Run) -> None:
     assert run("topsort", "loop.fst", "-o", "words.fst").code == 2
     assert Path("words.fst").read_bytes() == before
     assert sorted(path.name for path in Path().iterdir()) == [
+        "ambiguous.fst",
+        "double.fst",
         "letters.txt",
         "loop.fst",
         "words.fst",
@@ -321,8 +434,13 @@ def test_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_binary_output_is_not_for_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(io, "TextIOWrapper", Terminal)
-    assert "--to text" in run("connect", "words.fst").error
+    refused = run("connect", "words.fst").error
+    assert all(way in refused for way in ("-o FILE", "--to text", "fst print"))
     assert run("print", "words.fst").code == 0
+
+
+def test_a_graph_is_not_typed(run: Run) -> None:
+    assert "standard input is a terminal" in run("connect", stdin=Keyboard()).error
 
 
 def test_as_a_program_whose_reader_stops(run: Run) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.openfst import to_openfst
-from gtn_ebm import CycleError, Graph, GraphError, Structure
-from gtn_ebm.distance import all_pairs_distance, shortest_distance
+from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, Symbols
+from gtn_ebm.distance import Divergence, all_pairs_distance, shortest_distance, sum_over_paths
 from gtn_ebm.kernels import distance as kernels
 from tests.enumeration import FINITE_ENERGIES, graphs, log_sum, requiring_grad, walks
 
@@ -159,13 +159,55 @@ def test_what_diverges_is_named():
     ring = Graph(Structure([0, 1, 2, 1], [1, 2, 1, 3], [0] * 4), torch.tensor([5.0, 1.0, -3.0, 0.0]))
     for beta in (1.0, math.inf):
         for act in (shortest_distance, all_pairs_distance):
-            with pytest.raises(CycleError, match=r"state [12] (add up to an|has a negative) energy of -2,"):
+            named = r"state [12] (add up to an|has a negative) energy of -2\b.*(1 → 2 → 1|2 → 1 → 2)[,;]"
+            with pytest.raises(CycleError, match=named):
                 act(ring, beta)
     # Each of the two loops alone would not.
     two = Graph(Structure([0, 0], [0, 0], [0, 1]), torch.tensor([0.5, 0.5]))
     with pytest.raises(CycleError, match=r"state 0 add up to an energy of -0\.193147,"):
         shortest_distance(two)
     assert shortest_distance(two, math.inf).tolist() == [0.0]
+
+
+def test_a_cycle_is_named_by_its_symbols_and_shortened_where_it_is_long():
+    structure = Structure([0, 1, 2, 1], [1, 2, 1, 3], [0, 1, 2, 1], [0, EPSILON, 2, 1])
+    ring = Graph(structure, torch.tensor([5.0, 1.0, -3.0, 0.0]))
+    ring = ring.with_symbols(Symbols("abc"), Symbols("xy"))
+    for act in (shortest_distance, all_pairs_distance, sum_over_paths):
+        for beta in (1.0, math.inf):
+            with pytest.raises(CycleError, match=r"1 –b:ε→ 2 –c:2→ 1|2 –c:2→ 1 –b:ε→ 2"):
+                act(ring, beta)
+    long = Graph(Structure(range(30), np.roll(range(30), -1), [0] * 30))
+    with pytest.raises(CycleError, match=r"→ 5 → 6 … 18 more … → 25 → 26 .*, of energy 0;"):
+        shortest_distance(long)
+
+
+def test_what_is_named_is_a_cycle_of_the_energy_that_is_said():
+    rng, named = np.random.default_rng(0), 0
+    for k in range(200):
+        states, arcs = int(rng.integers(1, 6)), int(rng.integers(1, 12))
+        structure = Structure(*rng.integers(0, states, (2, arcs)), [0] * arcs, states=states)
+        energies = np.where(rng.random(arcs) < 0.1, np.inf, rng.uniform(-0.5, 2.0, arcs))
+        graph = Graph(structure, torch.from_numpy(energies))
+        error = divergence(graph, (1.0, math.inf)[k % 2], ("from", "to")[k // 2 % 2])
+        if error is None:
+            continue
+        named += 1
+        ends = [(int(graph.source[arc]), int(graph.destination[arc])) for arc in error.arcs]
+        assert all(ends[step][0] == ends[step - 1][1] for step in range(len(ends)))
+        assert len({state for state, _ in ends}) == len(ends)
+        total = math.fsum(energies[error.arcs])
+        assert f"energy of {total:.6g}:" in str(error) or f"of energy {total:.6g};" in str(error)
+        assert total < 0.0 or "add up to" in str(error)
+    assert named > 50
+
+
+def divergence(graph: Graph, beta: float, direction: str) -> Divergence | None:
+    try:
+        shortest_distance(graph, beta, direction)
+    except Divergence as error:
+        return error
+    return None
 
 
 def test_only_what_is_reached_can_diverge():

@@ -189,6 +189,9 @@ PAIR = torch.zeros(2, 2)
     ("factors", "order", "message"),
     [
         ([], None, "a factor at least"),
+        (None, None, "must be pairs of variables' names and energies, not None"),
+        ([None], None, "a factor is a pair of .*, not None"),
+        ([(None, PAIR)], None, "a factor is a pair of"),
         ([("ab", PAIR)], None, "sequence of names"),
         ([(["a"], [1.0])], None, "floating tensor"),
         ([(["a"], torch.tensor([1, 2]))], None, "floating tensor"),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ def test_every_operation_has_a_page() -> None:
     public = [name for module in (gtn_ebm.ops, gtn_ebm.inference) for name in module.__all__]
     functions = {name for name in public if inspect.isfunction(getattr(gtn_ebm, name))}
     assert functions <= EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_operation_says_its_cost(name: str) -> None:
+    said = [
+        part for part in inspect.getdoc(getattr(gtn_ebm, name)).split("\n\n") if part.startswith("Cost: ")
+    ]
+    assert len(said) == 1
+    assert re.search(r"time|memory|that of|shortest distance", said[0])
 
 
 def test_the_index_is_up_to_date() -> None:

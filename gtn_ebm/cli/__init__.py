@@ -10,8 +10,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
+from gtn_ebm.cli.advice import in_options
 from gtn_ebm.cli.commands import COMMANDS, Command, Option
 from gtn_ebm.cli.files import FORMATS, Files
 from gtn_ebm.errors import GtnEbmError
@@ -33,8 +35,12 @@ _INTERRUPTED, _BROKEN_PIPE = 130, 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with these arguments (the program's own where omitted) and returns its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args([_underscored(argument) for argument in given])
+    options, unknown = _parser().parse_known_args([_underscored(argument) for argument in given])
     command: Command = options.command
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if command.needs and all(getattr(options, name) is None for name in command.needs):
+        options.parser.error(f"give {' or '.join(f'--{name}' for name in command.needs)}")
     try:
         return _answer(command, options)
     except KeyboardInterrupt:
@@ -52,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or "not enough memory"
+    return in_options(str(error)) or "not enough memory"
 
 
 def _underscored(argument: str) -> str:
@@ -78,9 +84,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Version(argparse.Action):
+    """Tells which version is installed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(_PROGRAM, version(_PROGRAM))
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog=_PROGRAM, description=_ABOUT, formatter_class=form)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     rooms = parser.add_subparsers(required=True, metavar="fst", title="commands")
     fst = rooms.add_parser(
         "fst", description=_ABOUT_FST, formatter_class=form, help="operations on graphs in files and pipes"
@@ -100,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command, parser=parser)
     for operand in command.operands:
         operand.add_to(parser)
     for option in (*command.options, *_FILE_OPTIONS):

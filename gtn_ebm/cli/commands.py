@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from pathlib import PurePath
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,17 +16,18 @@ import torch
 from gtn_ebm import draw
 from gtn_ebm import io as formats
 from gtn_ebm.cli.files import Files
-from gtn_ebm.distance import shortest_distance
+from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.inference.best_paths import best_paths
 from gtn_ebm.inference.comparison import equal, equivalent, isomorphic, random_equivalent
 from gtn_ebm.inference.least_energy import Path
 from gtn_ebm.inference.sampling import random_paths
+from gtn_ebm.io.lines import Lines, whole_number
 from gtn_ebm.ops.composition import compose, intersect
 from gtn_ebm.ops.connection import connect
 from gtn_ebm.ops.determinization import determinize
-from gtn_ebm.ops.difference import difference
+from gtn_ebm.ops.difference import complement, difference
 from gtn_ebm.ops.disambiguation import disambiguate
 from gtn_ebm.ops.encoding import Encoder, decode, encode
 from gtn_ebm.ops.epsilons import epsilon_normalize, remove_epsilons
@@ -38,6 +41,7 @@ from gtn_ebm.ops.rational import closure, concat, union
 from gtn_ebm.ops.replacement import replace
 from gtn_ebm.ops.reversal import reverse
 from gtn_ebm.ops.synchronization import synchronize
+from gtn_ebm.symbols import Symbols
 
 Answer = Graph | str | bool
 Run = Callable[[Files, argparse.Namespace], Answer]
@@ -55,13 +59,15 @@ class Option:
 
 
 class Command(NamedTuple):
-    """An operation: what it says of itself, its arguments, and what it does."""
+    """An operation: what it says of itself, its arguments, and what it does; of the options that ``needs``
+    names one at least must be given."""
 
     about: str
     run: Run
     operands: tuple[Option, ...]
     example: str
     options: tuple[Option, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 A = (Option("a", nargs="?", default="-", metavar="A", help="a graph (standard input)"),)
@@ -95,6 +101,7 @@ def _number(
 _count = _number(int, lambda value: 0 <= value < 2**31, "a count from 0 to 2³¹ − 1")
 _positive = _number(float, lambda value: 0.0 < value < math.inf, "a positive number")
 _distance = _number(float, lambda value: value >= 0.0, "a number from 0 up")
+_beta = _number(float, lambda value: 0.0 <= value < math.inf, "a finite number from 0 up")
 _seed = _number(int, lambda value: 0 <= value < 2**63, "a whole number from 0 to 2⁶³ − 1")
 
 MAX_STATES = Option("--max_states", type=_count, metavar="N", help="give up beyond N states")
@@ -155,8 +162,16 @@ def _print(files: Files, options: argparse.Namespace) -> Graph:
 
 
 def _draw(files: Files, options: argparse.Namespace) -> str:
+    ending = PurePath(options.output).suffix.lower()
+    if ending not in ("", ".dot", ".gv", ".svg"):
+        raise GraphError(
+            f"{options.output}: a picture is drawn as .svg, or as DOT source to .dot, .gv or a pipe, "
+            "of which Graphviz's programs make other formats"
+        )
     graph = _with_symbols(files, options)
-    picture = draw.svg if options.output.lower().endswith(".svg") else draw.dot
+    if options.most_probable is not None:
+        graph = draw.most_probable(graph, options.most_probable)
+    picture = draw.svg if ending == ".svg" else draw.dot
     return picture(graph, title=options.title, best_path=options.best_path, max_arcs=options.max_arcs)
 
 
@@ -201,13 +216,23 @@ def _shortest_distance(files: Files, options: argparse.Namespace) -> str:
     return "".join(f"{state}\t{energy:.9g}\n" for state, energy in enumerate(distance.tolist()))
 
 
+def _all_pairs_distance(files: Files, options: argparse.Namespace) -> str:
+    graph = files.graph(options.a)
+    distance = all_pairs_distance(graph, files.beta)
+    pairs = (distance != math.inf).nonzero().tolist()
+    return "".join(f"{first}\t{second}\t{distance[first, second]:.9g}\n" for first, second in pairs)
+
+
 def _shortest_path(graph: Graph, nshortest: int, unique: bool) -> Graph:
     return _side_by_side(graph, best_paths(graph, nshortest, unique=unique))
 
 
 def _random_paths(files: Files, options: argparse.Namespace) -> Graph:
     graph = files.graph(options.a)
-    return _side_by_side(graph, random_paths(graph, options.npath, generator=_generator(options.seed)))
+    drawn = random_paths(
+        graph, options.npath, options.beta, _generator(options.seed), max_arcs=options.max_length
+    )
+    return _side_by_side(graph, drawn)
 
 
 def _generator(seed: int | None) -> torch.Generator:
@@ -257,37 +282,44 @@ def _replace(files: Files, options: argparse.Namespace) -> Graph:
         label, equals, name = rule.partition("=")
         if not equals:
             raise GraphError(f"{rule!r} is no rule; write LABEL=FILE")
-        called[_label(label, root)] = files.graph(name)
+        called[_label(label, root.output_symbols)] = files.graph(name)
     return replace(root, called, max_states=options.max_states)
 
 
-def _label(text: str, graph: Graph) -> int:
+def _label(text: str, symbols: Symbols | None) -> int:
     """A label as it stands in files: a name, or where there is no table a number, 0 being epsilon."""
-    if graph.output_symbols is not None:
-        return graph.output_symbols.label(text)
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 2**31:
-        raise GraphError(f"{text!r} is no label; write a number from 1, as in text files")
+    if symbols is not None:
+        return symbols.label(text)
+    if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) < 2**31:
+        raise GraphError(f"{text!r} is no label; write a number from 1 to 2³¹ − 1, as in text files")
     return int(text) - 1
+
+
+def _complement(files: Files, options: argparse.Namespace) -> Graph:
+    graph = files.graph(options.a)
+    labels = None
+    if options.labels is not None:
+        labels = [_label(text, graph.input_symbols) for text in options.labels.split()]
+    return complement(graph, labels, max_states=options.max_states)
 
 
 def _relabel(files: Files, options: argparse.Namespace) -> Graph:
     pairs = [
-        None if name is None else _pairs(*files.whole(name))
+        None if name is None else _pairs(files.file(name))
         for name in (options.relabel_ipairs, options.relabel_opairs)
     ]
     return relabel(files.graph(options.a), *pairs)
 
 
-def _pairs(data: bytes, name: str) -> dict[int, int]:
+def _pairs(file: BinaryIO) -> dict[int, int]:
     pairs = {}
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2 or not all(f.isascii() and f.isdigit() and len(f) < 11 for f in fields):
-            raise GraphFormatError(f"{name}, line {number}: write two numbers, the old label and the new")
-        old, new = (int(field) - 1 for field in fields)
-        pairs[old] = new
+    lines = Lines(file)
+    for number, fields in lines.columns(2):
+        with lines.at(number):
+            if len(fields) != 2:
+                raise GraphFormatError("write two numbers, the old label and the new")
+            old, new = (whole_number(field, "a label", 2**31 - 1) - 1 for field in fields)
+            pairs[old] = new
     return pairs
 
 
@@ -295,8 +327,8 @@ def _encode(files: Files, options: argparse.Namespace) -> Graph:
     graph = files.graph(options.a)
     encoded = encode(graph, Encoder(energies=options.encode_weights))
     # The code book is a graph, too: an arc for each code, in order, with the energy that the code stands for,
-    # in double precision, since codes may differ in it alone; 0 where energies are not encoded.
-    _, first = np.unique(encoded.input_labels, return_index=True)
+    # which is 0 where energies are not encoded.
+    codes, first = np.unique(encoded.input_labels, return_index=True)
     ends = np.zeros(len(first), np.int32)
     energies = graph.energies.detach()[torch.from_numpy(first)]
     book = Graph(
@@ -304,18 +336,34 @@ def _encode(files: Files, options: argparse.Namespace) -> Graph:
         energies if options.encode_weights else torch.zeros_like(energies),
         input_symbols=graph.input_symbols,
         output_symbols=graph.output_symbols,
+        attributes={_CODE: torch.from_numpy(codes)},
     )
-    formats.write_openfst(book, options.codex, arc_type="log64")
+    formats.write_json(book, options.codex)
     return encoded
 
 
+_CODE = "code"  # the arc attribute of a code book that makes it one
+
+
 def _decode(files: Files, options: argparse.Namespace) -> Graph:
-    graph, book = files.graph(options.a), formats.read_openfst(files.file(options.codex))
-    encoder = Encoder(energies=True)
-    encode(book, encoder)
-    if len(encoder) < book.arcs:
-        raise GraphFormatError(f"{options.codex}: two codes mean the same; write the book again by encode")
+    graph, encoder = files.graph(options.a), Encoder(energies=True)
+    encode(_book(files.file(options.codex)), encoder)
     return decode(graph, encoder)
+
+
+def _book(file: BinaryIO) -> Graph:
+    """The code book in a file, in which each code is found once."""
+    try:
+        book = formats.read_json(file)
+    except GraphFormatError as error:
+        raise GraphFormatError(f"{error}; a code book is what 'encode' writes") from None
+    codes = book.attributes.get(_CODE)
+    if not isinstance(codes, torch.Tensor) or codes.tolist() != list(range(book.arcs)):
+        raise GraphFormatError(f"{file.name} holds a graph and no code book, as 'encode' writes one")
+    encoded = encode(book, Encoder(energies=True)).input_labels
+    if len(np.unique(encoded)) < book.arcs:
+        raise GraphFormatError(f"{file.name}: two codes mean the same; write the book again by 'encode'")
+    return book
 
 
 def _determinize(files: Files, options: argparse.Namespace) -> Graph:
@@ -378,6 +426,7 @@ COMMANDS = {
             Option("--title", default="", help="a line above the graph"),
             Option("--best_path", action="store_true", help="colour the path of least energy"),
             Option("--max_arcs", type=_count, default=500, metavar="N", help="the most arcs to draw (500)"),
+            Option("--most_probable", type=_count, metavar="N", help="draw the N most probable arcs only"),
         ),
     ),
     "convert": Command(
@@ -406,6 +455,16 @@ COMMANDS = {
         AB,
         "difference words.fst stopwords.fst",
         (MAX_STATES,),
+    ),
+    "complement": Command(
+        "Accept the strings that an acceptor does not accept, all with an energy of 0.",
+        _complement,
+        A,
+        'complement --labels "1 2 3" words.fst',
+        (
+            Option("--labels", metavar="'A B …'", help="what strings are made of (the graph's own labels)"),
+            MAX_STATES,
+        ),
     ),
     "union": Command(
         "Put the paths of several graphs side by side.", _of_several(union), SEVERAL, "union a.fst b.fst"
@@ -445,6 +504,7 @@ COMMANDS = {
             Option("--relabel_ipairs", metavar="FILE", help="lines 'old new' for input labels"),
             Option("--relabel_opairs", metavar="FILE", help="lines 'old new' for output labels"),
         ),
+        needs=("relabel_ipairs", "relabel_opairs"),
     ),
     "replace": Command(
         "Put graphs in the place of labels, recursively.",
@@ -561,6 +621,7 @@ COMMANDS = {
             Option("--weight", type=_distance, metavar="X", help="paths within X of the least energy"),
             Option("--nstate", type=_count, metavar="N", help="at most N states, those of the best paths"),
         ),
+        needs=("weight", "nstate"),
     ),
     "shortestpath": Command(
         "Keep the paths of least energy.",
@@ -579,6 +640,13 @@ COMMANDS = {
         "shortestdistance --semiring log lattice.fst",
         (Option("--reverse", action="store_true", help="from it to the final states"), SEMIRING),
     ),
+    "allpairsdistance": Command(
+        "Print for each pair of states with a path between them the sum over all of these.",
+        _all_pairs_distance,
+        A,
+        "allpairsdistance --semiring log lattice.fst",
+        (SEMIRING,),
+    ),
     "randgen": Command(
         "Draw random paths, each with the probability that its energy gives it.",
         _random_paths,
@@ -586,6 +654,14 @@ COMMANDS = {
         "randgen --npath 5 --seed 1 lattice.fst | gtn-ebm fst print",
         (
             Option("--npath", type=_count, default=1, metavar="N", help="how many (1)"),
+            Option(
+                "--beta",
+                type=_beta,
+                default=1.0,
+                metavar="X",
+                help="a path's probability falls as exp(−X · energy); 0: all are alike (1)",
+            ),
+            Option("--max_length", type=_count, metavar="N", help="give up on a path of more than N arcs"),
             SEED,
         ),
     ),

@@ -53,6 +53,8 @@ class Files:
 
     def graph(self, name: str) -> Graph:
         """The graph in the file ``name``."""
+        if name == "-" and FORMATS[self._options.source].is_binary and sys.stdin.buffer.isatty():
+            raise GraphError("standard input is a terminal; name the file of a graph, or pipe one in")
         data, shown = self.whole(name)
         if not data and self._options.source == "openfst":
             raise GraphFormatError(f"{shown} is empty; did the command that should have written it fail?")
@@ -113,7 +115,10 @@ class Files:
             write_whole(name, content)
             return
         if is_binary and sys.stdout.isatty():
-            raise GraphError("a binary file is not for a terminal; give -o FILE, or --to text")
+            raise GraphError(
+                "a binary file is not for a terminal; give -o FILE, or --to text, or pipe it on, "
+                "as in ... | gtn-ebm fst print"
+            )
         write_whole(sys.stdout.buffer, content)
         sys.stdout.flush()
 

@@ -2,7 +2,15 @@
 
 from gtn_ebm.dense import topologies
 from gtn_ebm.dense.alignment import Alignment, Span, fewest_frames, forced_align
-from gtn_ebm.dense.criteria import ASGLoss, LFMMILoss, MWERLoss, NLLLoss, STCLoss, desired_and_all
+from gtn_ebm.dense.criteria import (
+    ASGLoss,
+    LatticeMWERLoss,
+    LFMMILoss,
+    MWERLoss,
+    NLLLoss,
+    STCLoss,
+    desired_and_all,
+)
 from gtn_ebm.dense.ctc import CTCLoss, ctc_loss
 from gtn_ebm.dense.decoding import Decoder, Decoding, Pruning, decode
 from gtn_ebm.dense.emissions import star_emissions, subtract_prior
@@ -19,6 +27,7 @@ __all__ = [
     "Decoder",
     "Decoding",
     "LFMMILoss",
+    "LatticeMWERLoss",
     "MWERLoss",
     "NLLLoss",
     "Posteriors",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +24,12 @@ from gtn_ebm.dense.least_energy import (
     energies,
     labels_of,
     prepare_paths,
-    through_target,
     traces,
 )
+from gtn_ebm.dense.target_paths import TargetSearch
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
-from gtn_ebm.parallel import parallel_map
+from gtn_ebm.parallel import Result, parallel_map
 from gtn_ebm.symbols import EPSILON
 
 MOST_NAMED = 5
@@ -72,6 +74,8 @@ def forced_align(
     targets: Graph | Sequence[Graph | ArrayLike],
     blank: int | None = 0,
     beta: float | None = None,
+    *,
+    progress: Callable[[float], object] | None = None,
 ) -> list[Alignment]:
     """The best alignment of each item's frames with its target, exactly, and the frames of each token.
 
@@ -80,7 +84,9 @@ def forced_align(
     connectionist temporal classification each token takes the frames that read its label, and blanks between
     tokens belong to none, while in a graph without blanks tokens take all frames from the first on.
 
-    Time and memory are those of ``best_path``.
+    Rows of labels are aligned exactly, too, but what is proven to be on no best path is not worked out: the
+    surer the network, the less time hours of frames take. They can be interrupted. Memory is O(T/K L + K²)
+    for K ≥ √T frames kept at a time. Time and memory of graphs are those of ``best_path``.
 
     Args:
         emissions: energies (−log p of a network), [B, T, C] floating; lower is better, +inf is impossible.
@@ -90,6 +96,8 @@ def forced_align(
         blank: the label of frames that belong to no token; None where there is none such.
         beta: inverse temperature of the posteriors that confidences are made of; without it there are none,
             which saves most of the time.
+        progress: called from time to time with the share of the work done, which goes from 0 to 1, by one
+            thread at a time; what it raises ends the alignment. While graphs are worked on it is not called.
 
     Raises:
         GraphError: an item cannot be aligned: the message says which, and how many frames it lacks. And what
@@ -100,8 +108,12 @@ def forced_align(
     >>> [(span.label, span.start, span.end, round(span.confidence, 2)) for span in alignment.spans]
     [(1, 0, 2, 0.81), (2, 2, 3, 0.95)]
     """
+    if not isinstance(targets, Graph | Sequence | Tensor | np.ndarray) or isinstance(targets, str):
+        raise GraphError(
+            f"targets must be a graph, or a graph or a row of labels for each item, not {targets!r:.60}"
+        )
     if beta is None and not isinstance(targets, Graph):
-        alignments = _of_rows(emissions, lengths, targets, blank)
+        alignments = _of_rows(emissions, lengths, targets, blank, progress)
         if alignments is not None:
             return alignments
     batch = prepare_paths(emissions, lengths, _graphs(targets, blank))
@@ -125,6 +137,7 @@ def _of_rows(
     lengths: Tensor | ArrayLike | None,
     targets: Sequence[Graph | ArrayLike],
     blank: int | None,
+    progress: Callable[[float], object] | None,
 ) -> list[Alignment] | None:
     """The same for rows of labels, without their graphs; None where these have to say what is amiss."""
     check_floating(emissions, "emissions", "batch", "frames", "classes")
@@ -133,15 +146,20 @@ def _of_rows(
     if blank is None or cuda.takes(emissions) or not len(targets) == len(rows) == len(each):
         return None
     detached = emissions.detach()
+    told = _Progress([length * (len(row) + 1) for length, row in zip(each, rows, strict=True)], progress)
 
     def one(item: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
         frames = as_array(detached[item, : each[item]])
         check_energies(frames, f"item {item}: the emission of frame {{}} and class {{}}")
-        found = through_target(frames, rows[item], blank)
-        return found and (*found, frames[np.arange(len(frames)), found[1]].astype(np.float64))
+        path = TargetSearch(frames, rows[item], blank, partial(told, item)).best()
+        if path is None:
+            return None
+        states = path[1:]
+        read = np.where(states % 2, np.append(rows[item], blank)[states // 2], blank)
+        return states, read, frames[np.arange(len(frames)), read].astype(np.float64)
 
     alignments = []
-    for item, found in enumerate(parallel_map(one, range(len(each)))):
+    for item, found in enumerate(told.to_the_end(lambda: parallel_map(one, range(len(each))))):
         if found is None:
             return None
         states, read, paid = found
@@ -151,6 +169,32 @@ def _of_rows(
         energy = emissions[item, : each[item]].gather(1, index).double().sum().to(emissions.dtype)
         alignments.append(Alignment(read, energy, _as_spans(rows[item], start, end, paid, None)))
     return alignments
+
+
+class _Progress:
+    """How far the work on some items is. Where one thread fails or is interrupted, the others end, too."""
+
+    def __init__(self, sizes: Sequence[int], tell: Callable[[float], object] | None):
+        self._sizes, self._shares, self._tell = np.array(sizes, np.float64), np.zeros(len(sizes)), tell
+        self._lock = Lock()
+        self._failure: BaseException | None = None
+
+    def __call__(self, item: int, share: float) -> None:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self._shares[item] = max(
+                self._shares[item], share
+            )  # a pass that begins anew does not take it back
+            if self._tell is not None:
+                self._tell(float(self._shares @ self._sizes / self._sizes.sum()))
+
+    def to_the_end(self, work: Callable[[], Result]) -> Result:
+        try:
+            return work()
+        except BaseException as failure:
+            self._failure = failure
+            raise
 
 
 def _row(target: Graph | ArrayLike, classes: int, blank: int | None) -> NDArray[np.int32] | None:

@@ -24,8 +24,10 @@ from gtn_ebm.dense.topologies import asg, stc
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
-from gtn_ebm.kernels import edit_distance
-from gtn_ebm.ops import compose
+from gtn_ebm.inference import expected_cost
+from gtn_ebm.kernels import edit_distance as kernels
+from gtn_ebm.ops import compose, edit_distance, project
+from gtn_ebm.symbols import EPSILON
 
 Labels = Sequence[int] | Tensor
 Targets = Sequence[Labels | Graph]
@@ -264,9 +266,7 @@ class MWERLoss(Criterion):
     def __init__(self, graph: Graph, beta: float = 1.0, reduction: str = "mean", zero_infinity: bool = False):
         super().__init__(reduction, zero_infinity)
         check_graph(graph, "MWERLoss: graph")
-        check_beta(beta)
-        if math.isinf(beta):
-            raise GraphError("an expected number of wrong labels needs a finite β")
+        _check_finite(beta)
         self.graph, self.beta = graph, beta
 
     def forward(
@@ -295,6 +295,73 @@ class MWERLoss(Criterion):
         return self.reduced(torch.stack(risks).to(emissions.dtype) if risks else emissions.new_zeros(0))
 
 
+class LatticeMWERLoss(Criterion):
+    """The expected number of wrong labels over all paths of a lattice: minimum word error rate training,
+    exactly.
+
+    Σ p(path) d(path), with p ∝ exp(−β E) over the paths of the lattice and d the edit distance of what a path
+    writes to
+    the target: ``inference.expected_cost`` with ``edit_distance``. The lattice is that of a decoder that was
+        given
+    emissions to be differentiated (``Decoding.lattice``), or any other graph.
+
+    Args:
+        beta: inverse temperature, finite.
+        at_most: what any larger distance counts as. Without a bound the distance to a target of n labels may
+            take 3ⁿ states; with one, O(n).
+        reduction, zero_infinity: as of ``Criterion``; a lattice without a path has a loss of +inf.
+
+    Called with lattices, a list of B graphs, and for each a target, [L].
+
+    Raises:
+        GraphError: not as many targets as lattices; what is no lattice or no row of labels; and as
+            ``edit_distance`` where the target needs a bound.
+
+    Source: Povey, "Discriminative training for large vocabulary speech recognition" (2003), chapter 6, with
+        the distance
+    in the place of its approximation; Heigold and others, "Modified MMI/MPE" (2008).
+
+    >>> from gtn_ebm.dense import decode
+    >>> from gtn_ebm.dense.topologies import minimal_ctc
+    >>> emissions = torch.zeros(1, 2, 3).log_softmax(-1).neg().requires_grad_()
+    >>> (found,) = decode(emissions, None, minimal_ctc(3), lattice_beam=9.0)
+    >>> LatticeMWERLoss()([found.lattice], [[1]])  # of 9 sequences 2 write it, 6 are wrong once, 1 twice
+    tensor(0.8889, dtype=torch.float64, grad_fn=<MeanBackward0>)
+    """
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        at_most: int | None = None,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+    ):
+        super().__init__(reduction, zero_infinity)
+        _check_finite(beta)
+        self.beta, self.at_most = beta, at_most
+
+    def forward(self, lattices: Sequence[Graph], targets: Sequence[Labels]) -> Tensor:
+        for lattice in lattices:
+            check_graph(lattice, "LatticeMWERLoss: a lattice")
+        _check_one_for_each(targets, len(lattices), "targets")
+        answers = [project(lattice, "output") for lattice in lattices]
+        costs = [
+            edit_distance(_linear(target, answer), _labels_of(answer, target), at_most=self.at_most)
+            for target, answer in zip(targets, answers, strict=True)
+        ]
+        return self.reduced(expected_cost(answers, costs, self.beta))
+
+
+def _labels_of(answers: Graph, target: Labels) -> set[int]:
+    return {*np.unique(answers.input_labels).tolist(), *as_labels(target).tolist()} - {EPSILON}
+
+
+def _check_finite(beta: float) -> None:
+    check_beta(beta)
+    if math.isinf(beta):
+        raise GraphError("an expected number of wrong labels needs a finite β")
+
+
 def _relative_risk(energies: Tensor, distances: Tensor, beta: float) -> Tensor:
     if bool(energies.isinf().all()):
         return energies.new_full((), torch.inf)
@@ -305,7 +372,7 @@ def _relative_risk(energies: Tensor, distances: Tensor, beta: float) -> Tensor:
 def _distances(target: tuple[int, ...], answers: Sequence[tuple[int, ...]]) -> Tensor:
     def distance(answer: tuple[int, ...]) -> int:
         begins = np.cumsum([0, len(target), len(answer)])
-        return int(edit_distance.between(np.array(target + answer, np.int64), begins)[0, 1])
+        return int(kernels.between(np.array(target + answer, np.int64), begins)[0, 1])
 
     return torch.tensor([distance(answer) for answer in answers])
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.dense import cuda
+from gtn_ebm.dense.checks import LARGEST_LABEL
 from gtn_ebm.dense.free_energy import free_energy, posteriors
 from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.dense.sums import EmissionMemory, scattered, sum_over_target
@@ -20,6 +21,7 @@ from gtn_ebm.errors import GraphError
 from gtn_ebm.parallel import parallel_map
 
 Lengths = Tensor | Sequence[int] | int
+WHOLE = torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64
 Reduction = Literal["none", "mean", "sum"]
 
 
@@ -74,7 +76,8 @@ def ctc_loss(
 
     Args:
         log_probs: [T, N, C] or, for one item, [T, C]; floating, of any strides. Usually of ``log_softmax``.
-        targets: labels, padded [N, S], or all in a row [sum of target_lengths].
+        targets: labels, padded [N, S], or all in a row [sum of target_lengths]. A blank in a target is taken
+            literally, as torch takes it: a label that reads like a blank. Its second derivative is refused.
         input_lengths: frames of each item, [N] integers ≤ T.
         target_lengths: labels of each item, [N] integers.
         blank: the class of no label.
@@ -160,14 +163,15 @@ def _lengths(lengths: Lengths, items: int, name: str, most: int) -> list[int]:
 
 def _targets(targets: Tensor, target_lengths: Lengths, items: int) -> list[NDArray[np.int32]]:
     """The labels of each item."""
-    if targets.dtype.is_floating_point or targets.ndim not in (1, 2):
+    if targets.dtype not in WHOLE or targets.ndim not in (1, 2):
         raise GraphError(
             f"targets must be integers, [items, labels] or all in a row, "
             f"not {targets.dtype} of shape {list(targets.shape)}"
         )
     if targets.ndim == 2 and len(targets) != items:
         raise GraphError(f"there are targets for {len(targets)} items, but log_probs has {items}")
-    labels = targets.numpy(force=True).astype(np.int32, order="C")
+    # What no int32 holds is no class: it stays none.
+    labels = targets.numpy(force=True).clip(-1, LARGEST_LABEL).astype(np.int32, order="C")
     lengths = _lengths(target_lengths, items, "target_lengths", labels.shape[-1])
     if targets.ndim == 2:
         return [row[:length] for row, length in zip(labels, lengths, strict=True)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -164,18 +165,41 @@ class _SearchGraph(NamedTuple):
 
     Attributes:
         consuming, silent: its arcs that consume a frame, and its epsilon arcs.
-        initial: energies, [S].
+        arc_numbers: of the first, then of the second from behind: the k-th epsilon arc goes by −1 − k.
+        starts: the states in which a path may begin, and their energies.
         to_go: a lower bound on the energy from each state to the end in the graph alone, [S].
         largest_label: of those read.
         versions: of the tensors of energies, which may be changed in place; None where not counted.
+        scratch: arrays of all states for kernels, as many as searches have needed at once.
     """
 
     consuming: _Arcs
     silent: _Arcs
-    initial: NDArray[np.float64]
+    arc_numbers: NDArray[np.uint32]
+    starts: tuple[NDArray[np.int64], NDArray[np.float64]]
     to_go: NDArray[np.float64]
     largest_label: int
     versions: tuple[int | None, ...]
+    scratch: list[tuple[NDArray[Any], ...]]
+
+    @contextmanager
+    def borrowed(self) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Scratch that no other search has meanwhile. Made anew for each, it would take longer than a short
+        search.
+        """
+        try:
+            scratch = self.scratch.pop()
+        except IndexError:
+            states = len(self.to_go)
+            scratch = (
+                np.empty(states, np.int64),
+                np.empty(states),
+                np.full(states, kernels.UNSEEN, np.int32),
+                np.empty(states, np.uint8),
+                np.empty(states, np.int64),
+            )
+        yield scratch
+        self.scratch.append(scratch)
 
 
 _known: WeakKeyDictionary[Graph, _SearchGraph] = WeakKeyDictionary()
@@ -189,14 +213,18 @@ def _search_graph(graph: Graph) -> _SearchGraph:
         frame_arcs(graph.structure)  # refuses cycles of epsilons
         check_energies_of(graph, "the decoding graph")
         consumes = graph.input_labels != EPSILON
+        consuming, silent = _Arcs.of(graph, consumes), _Arcs.of(graph, ~consumes)
         initial = as_array(graph.initial).astype(np.float64)
+        starts = np.flatnonzero(initial < np.inf)
         known = _known[graph] = _SearchGraph(
-            _Arcs.of(graph, consumes),
-            _Arcs.of(graph, ~consumes),
-            initial,
+            consuming,
+            silent,
+            np.concatenate([consuming.number, silent.number[::-1]]),
+            (starts, initial[starts]),
             _least_to_go(graph),
             int(graph.input_labels.max(initial=EPSILON)),
             versions,
+            [],
         )
     return known
 
@@ -240,27 +268,18 @@ class Decoder:
                 f"a beam must not be negative, but they are beam {beam} and lattice_beam {lattice_beam}"
             )
         self._graph, self._lattice_beam, self._blank = graph, lattice_beam, blank
-        search, states = _search_graph(graph), graph.states
-        self._largest_label = search.largest_label
+        self._search = search = _search_graph(graph)
         self._fixed = search.silent[:4], search.to_go, float(beam), max_active, float(lattice_beam)
-        self._consuming = search.consuming[:4]
-        # Epsilon arcs, called −1 − k, are found from behind.
-        self._arc_numbers = np.concatenate([search.consuming.number, search.silent.number[::-1]])
-        self._tokens = np.empty(states, np.int64), np.empty(states), np.empty(states, np.int64)
-        self._scratch = (
-            np.empty(states, np.int64),
-            np.empty(states),
-            np.full(states, kernels.UNSEEN, np.int32),
-            np.empty(states, np.uint8),
-            np.empty(states, np.int64),
-        )
+        most = min(max_active, graph.states)
+        self._tokens = np.empty(most, np.int64), np.empty(most), np.empty(most, np.int64)
         self._lattice = _room_for(max(SMALLEST_LATTICE, len(search.silent.number)))
         report = _empty_report(1)
         self._reports, self._least = [report], [np.empty(0)]
         self._frames = 0
-        self._count, self._start_states, self._arcs = kernels.begin(
-            search.initial, *self._fixed, self._tokens, self._scratch, self._lattice, report
-        )
+        with search.borrowed() as scratch:
+            self._count, self._start_states, self._arcs = kernels.begin(
+                *search.starts, *self._fixed, self._tokens, scratch, self._lattice, report
+            )
         self._number = len(self._start_states)
         self._starts = np.arange(self._number)
 
@@ -273,18 +292,19 @@ class Decoder:
         """
         check_floating(emissions, "emissions", "frames", "classes")
         frames = as_array(emissions)
-        if self._largest_label >= frames.shape[1]:
+        if self._search.largest_label >= frames.shape[1]:
             raise GraphError(
-                f"the graph has label {self._largest_label}, but there are {frames.shape[1]} classes"
+                f"the graph has label {self._search.largest_label}, but there are {frames.shape[1]} classes"
             )
         check_energies(frames, "the emission of frame {} and class {}")
         report, done = _empty_report(len(frames)), 0
         while done < len(frames):
             rest = tuple(part[done:] for part in report)
-            taken, self._count, self._number, self._arcs = kernels.search(
-                frames[done:], self._frames, self._count, self._number, self._arcs, self._consuming,
-                *self._fixed, self._tokens, self._scratch, self._lattice, rest,
-            )  # fmt: skip
+            with self._search.borrowed() as scratch:
+                taken, self._count, self._number, self._arcs = kernels.search(
+                    frames[done:], self._frames, self._count, self._number, self._arcs,
+                    self._search.consuming[:4], *self._fixed, self._tokens, scratch, self._lattice, rest,
+                )  # fmt: skip
             self._frames += taken
             done += taken
             if done < len(frames):
@@ -350,7 +370,7 @@ class Decoder:
     ) -> Graph:
         """``starts``, ``ends``: tokens and the states that they are in."""
         graph, (source, target, arc, frame, paid) = self._graph, lattice
-        arcs = self._arc_numbers[arc].view(np.int32)
+        arcs = self._search.arc_numbers[arc].view(np.int32)
         count = 1 + max(int(part.max(initial=-1)) for part in (source, target, starts[0], ends[0]))
         structure = Structure.of_valid(
             source, target, graph.input_labels[arcs], graph.output_labels[arcs], count

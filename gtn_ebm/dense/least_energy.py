@@ -180,7 +180,7 @@ def _through_chain(
     column, entering = arcs.chain  # type: ignore[misc]
     moves = np.where(entering >= 0, energy[entering], np.inf)
     label = arcs.classes.view(np.uint32)[column]
-    block = _frames_at_a_time(len(frames), len(initial))
+    block = frames_at_a_time(len(frames), len(initial))
     states = chain_paths.best(frames, block, label, *moves, initial, final)
     if states[0] < 0:
         return None
@@ -188,17 +188,7 @@ def _through_chain(
     return Trace(int(states[0]), along, int(states[-1]))
 
 
-def through_target(
-    frames: NDArray[Any], labels: NDArray[np.int32], blank: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """The best alignment of frames [T, C] with a target by the rules of CTC, without its graph: the state
-    behind each frame, numbered as in ``topologies.ctc``, and the label it reads; None where there is none."""
-    block = _frames_at_a_time(len(frames), 2 * len(labels) + 1)
-    states, label = chain_paths.best_of_target(frames, block, labels, blank)
-    return None if states[0] < 0 else (states[1:], label[states[1:]].astype(np.int64))
-
-
-def _frames_at_a_time(frames: int, states: int) -> int:
+def frames_at_a_time(frames: int, states: int) -> int:
     """How many frames of a chain to keep back-pointers of: few beside its states, or as memory allows."""
     cheapest = round((16 * frames * states) ** (1 / 3))  # bytes: 8 for each frames/K · states, and K²/2
     return max(1, min(max(math.isqrt(frames), states // 20), cheapest))

@@ -75,7 +75,7 @@ def answer_energies(graph: Graph, answers: Sequence[Sequence[int]], beta: float 
         GraphError: β ≤ 0, or a label below 0.
         CycleError: as ``free_energy``.
 
-    Costs a composition with the string and its free energy, for each.
+    Cost: that of ``compose`` with the string and of ``free_energy``, for each.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 1, 2], [5, 5, 6]), torch.ones(3))
@@ -119,6 +119,10 @@ def best_answers(
     be tried, but only such as are as probable as the last answer found: if its probability is p, at most 1/p
     of each length. Where no answer is likely that may be hopeless, as to find the best is NP-hard
     (Casacuberta and de la Higuera 2000). Then prune the graph, raise β, or take β = ∞.
+
+    Cost: O(S + A) time and memory for each beginning of a string that is gone on from; that is one for each
+    label of the answers where a string has one path, and at most 1/p of each length with latent paths, if p
+    is the probability of the last answer found.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(
@@ -179,6 +183,8 @@ def random_answers(
 
     Raises:
         CycleError, GraphError: as ``random_paths``.
+
+    Cost: that of ``random_paths``, and of ``answer_energies`` for each different answer.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [7, 8], [5, 5]), torch.zeros(2))

@@ -25,13 +25,15 @@ def best_paths(graph: Graph, count: int, *, unique: bool = False) -> list[Path]:
         first is the same at each call.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: count < 0, or an energy that is NaN or −inf.
 
-    After one pass as for ``best_path`` and one along the best path, a path more costs O(log n), the arcs of
-    the states where it leaves others, and its length to be written out (Eppstein 1998, "Finding the k
-    shortest paths"). A string more costs the arcs of the states that each part of it leads to, however many
-    paths these are on (Mohri and Riley 2002, "An efficient algorithm for the n-best-strings problem").
+    Sources: Eppstein, "Finding the k shortest paths" (1998); for strings Mohri and Riley, "An efficient
+    algorithm for the n-best-strings problem" (2002).
+
+    Cost: O(S + A) time and memory for the best; then O(log S) time for a path more, the arcs of the
+    states where it leaves others, and its length to be written out. A string more takes the arcs of the
+    states that each part of it leads to, however many paths these are on.
 
     >>> import torch
     >>> from gtn_ebm import Structure

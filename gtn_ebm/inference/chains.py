@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.arguments import in_lists, takes_graphs
 from gtn_ebm.distance import usable
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
@@ -19,6 +19,7 @@ from gtn_ebm.inference.sampling import at_unit_beta, numpy_generator
 from gtn_ebm.kernels import chains as kernels
 
 
+@in_lists
 class PathChains:
     """Markov chains whose stationary distribution is p(path) ∝ exp(−β (E(path) + extra(path))).
 
@@ -68,6 +69,8 @@ class PathChains:
         check_finite(beta)
         if not isinstance(window, int) or window < 1:
             raise GraphError(f"a window must hold one state or more, not {window!r:.60}")
+        if extra is not None and not callable(extra):
+            raise GraphError(f"extra must be a function from a path to its energy, not {extra!r:.60}")
         if not len(paths):
             raise GraphError("there is no path for a chain to begin with")
         order = graph.structure.topological_order
@@ -129,8 +132,6 @@ class PathChains:
 
     def _as_chain(self, graph: Graph, path: Path) -> Chain:
         """The path as kernels take it."""
-        if not isinstance(path, Path):
-            raise GraphError(f"a chain begins with a Path, not {path!r:.60}; a graph may have none")
         arcs = path.arcs
         if not len(arcs):
             return self._empty_path(graph), np.empty(0, np.int64)

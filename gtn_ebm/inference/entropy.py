@@ -30,7 +30,7 @@ from gtn_ebm.ops.scaling import scale
 def entropy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """−Σ p log p over the paths, p(path) ∝ exp(−β E(path)), in nats: β (⟨E⟩ − F_β).
 
-    It takes the two passes of ``posteriors``; cycles are summed in closed form.
+    Cycles are summed in closed form.
 
     Args:
         graphs: one graph, or a list of them.
@@ -46,6 +46,8 @@ def entropy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
 
     Source: Li and Eisner, "First- and second-order expectation semirings" (2009), by derivatives of the free
     energy instead.
+
+    Cost: that of ``expectation``.
 
     >>> from gtn_ebm import Structure
     >>> entropy(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2)))  # log 2
@@ -77,6 +79,8 @@ def cross_entropy(
     Raises:
         GraphError: structures or numbers of graphs differ; else as ``entropy``.
 
+    Cost: that of ``expectation``, of each graph.
+
     >>> from gtn_ebm import Structure
     >>> p = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2))
     >>> cross_entropy(p, p.with_energies(torch.tensor([0.0, 1.0])))
@@ -90,6 +94,8 @@ def kl_divergence(
     graphs: Graph | Sequence[Graph], others: Graph | Sequence[Graph], beta: float = 1.0
 ) -> Tensor:
     """Σ p log(p / q) over paths, in nats: ``cross_entropy`` less ``entropy``, ≥ 0. Args and errors as there.
+
+    Cost: that of ``expectation``, of each graph.
 
     >>> from gtn_ebm import Structure
     >>> p = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2))
@@ -155,10 +161,11 @@ def string_cross_entropy(first: Graph, second: Graph, beta: float = 1.0) -> Tens
         GraphError: a transducer, an ambiguous graph, one without a path; β out of range.
         CycleError: as ``free_energy``.
 
-    Costs a composition, two passes over it, and ``difference``, to see what the second does not accept.
-
     Source: Cortes, Mohri, Rastogi and Riley, "On the computation of the relative entropy of probabilistic
     automata" (2008).
+
+    Cost: that of ``compose``, of two passes over the result, and of ``difference``, to see what the second
+    does not accept.
     """
     mean, free, _ = _composed(first, second, beta)
     return (beta * (mean - free)).to(first.dtype)
@@ -167,6 +174,8 @@ def string_cross_entropy(first: Graph, second: Graph, beta: float = 1.0) -> Tens
 @takes_graphs
 def string_kl_divergence(first: Graph, second: Graph, beta: float = 1.0) -> Tensor:
     """Σ p(y) log(p(y) / q(y)) over strings y, in nats, ≥ 0. As ``string_cross_entropy`` otherwise.
+
+    Cost: that of ``string_cross_entropy``.
 
     >>> from gtn_ebm import Structure
     >>> one = Graph(Structure([0, 0], [1, 2], [0, 1]), torch.zeros(2), final=[1, 2])
@@ -208,6 +217,8 @@ def _unambiguous(graph: Graph, beta: float) -> Graph:
 def free_energy_slope(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """dF_β/dβ = (⟨E⟩ − F_β) / β: the entropy over β², ≥ 0. Args and errors as of ``entropy``.
 
+    Cost: that of ``expectation``.
+
     >>> from gtn_ebm import Structure
     >>> free_energy_slope(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2)), beta=2.0)  # log 2 / 4
     tensor(0.1733)
@@ -220,6 +231,8 @@ def heat_capacity(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
     """β² Var(E) = −β² d⟨E⟩/dβ = −β dH/dβ, in nats: what changes most at the β where answers are decided.
 
     A scalar, or [B] for a list of B graphs. Args and errors as of ``entropy``.
+
+    Cost: that of ``energy_variance``.
 
     >>> from gtn_ebm import Structure
     >>> heat_capacity(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.0, 2.0])), beta=0.5)

@@ -41,6 +41,8 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
 
     Source: Kool, van Hoof and Welling, "Buy 4 REINFORCE samples, get a baseline for free!" (2019).
 
+    Cost: O(samples) time and memory, and the gradients of their energies.
+
     >>> from gtn_ebm import Structure, random_paths
     >>> energies = torch.tensor([0.0, 1.0], requires_grad=True)
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), energies)
@@ -51,6 +53,8 @@ def reinforce(energies: Sequence[Tensor] | Tensor, costs: Tensor, beta: float = 
     tensor([ 0.2000, -0.2000])
     """
     check_finite(beta)
+    if not isinstance(energies, Tensor | Sequence) or not all(isinstance(one, Tensor) for one in energies):
+        raise GraphError(f"energies must be a tensor, or tensors in a list, not {energies!r:.60}")
     if not isinstance(energies, Tensor):
         energies = torch.stack(list(energies)) if len(energies) else torch.zeros(0)
     if not isinstance(costs, Tensor):
@@ -87,6 +91,8 @@ def straight_through(graph: Graph, paths: Sequence[Path], beta: float = 1.0) -> 
 
     Source: Bengio, Léonard and Courville, "Estimating or propagating gradients through stochastic neurons"
     (2013); with posteriors as in structured attention.
+
+    Cost: O(A) time and memory for each path.
 
     >>> from gtn_ebm import Structure, best_path
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.0, 1.0]))
@@ -131,11 +137,12 @@ def relaxed_paths(
         CycleError: the graph has a cycle.
         GraphError: count < 0, a temperature or β out of range, or no path of finite energy.
 
-    Costs ``shortest_distance`` once, and the two passes of ``posteriors`` for each sample.
-
     Source: Corro and Titov, "Differentiable perturb-and-parse" (2019); Paulus, Choi, Tarlow, Krause and
     Maddison, "Gradient estimation with stochastic softmax tricks" (2020), by the choices of a path from state
     to state.
+
+    Cost: one ``shortest_distance``, and O(S + A) time and memory for each sample, in the two passes of
+    ``posteriors``.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([0.0, 9.0]))

@@ -74,8 +74,7 @@ def expectation(
 ) -> Tensor:
     """E[Σ value of each arc used] under p(path) ∝ exp(−β E(path)): an expected count, feature or cost.
 
-    Its derivative in an energy is −β times a covariance. It takes the two passes of ``posteriors``, whatever
-    the number of features.
+    Its derivative in an energy is −β times a covariance.
 
     Args:
         graphs: one graph, or a list of them; on cycles an arc counts each time it is used.
@@ -90,6 +89,9 @@ def expectation(
         CycleError: as ``free_energy``.
         GraphError: a graph without a path; values of another length, or NaN or −inf on a path; no such
             attribute; β out of range.
+
+    Cost: the two passes of ``posteriors``, whatever the number of features: O(S + A) time and memory for an
+    acyclic graph; that of ``shortest_distance`` for one with cycles.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.zeros(2), attributes={"frames": [3, 5]})
@@ -165,6 +167,8 @@ def expected_labels(
     Raises:
         GraphError: as ``expectation``; a label of the graph is not below ``count``.
 
+    Cost: that of ``expectation``.
+
     >>> from gtn_ebm import Structure
     >>> expected_labels(Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 1]), torch.zeros(3)))
     tensor([0.5000, 1.5000])
@@ -200,6 +204,8 @@ def expected_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tenso
     A scalar, or [B] for a list of B graphs. It is the derivative of β F_β in β. Args and errors as of
     ``expectation``.
 
+    Cost: that of ``expectation``.
+
     >>> from gtn_ebm import Structure
     >>> expected_energy(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 1.0])))
     tensor(1.)
@@ -219,6 +225,8 @@ def energy_variance(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tenso
     A scalar, or [B] for a list of B graphs. With all energies times s, d²F/ds² = −β Var(E) at s = 1, which is
     how it is found: no more is needed than the second derivative of the free energy, and nothing cancels.
     Args and errors as of ``expectation``; differentiable as often as wanted.
+
+    Cost: that of ``expectation``, twice.
 
     >>> from gtn_ebm import Structure
     >>> energy_variance(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 1.0])))

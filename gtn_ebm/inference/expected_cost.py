@@ -40,6 +40,8 @@ def expected_cost(
 
     Source: Li, Eisner, "First- and second-order expectation semirings" (2009).
 
+    Cost: that of ``compose``, ``free_energy`` and its derivative.
+
     >>> import math
     >>> from gtn_ebm import Structure
     >>> from gtn_ebm.ops import edit_distance

@@ -112,7 +112,7 @@ class _FreeEnergies(torch.autograd.Function):
         ctx.structures, ctx.beta = structures, beta
         ctx.save_for_backward(*parts)
         free, ctx.posteriors = _summed(structures, beta, parts, with_posteriors=True)
-        return free.to(parts[0]).reshape(shape)
+        return as_tensor(free.reshape(shape), parts[0])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -121,7 +121,7 @@ class _FreeEnergies(torch.autograd.Function):
         # function.
         again = torch.is_grad_enabled()
         posteriors = _PosteriorsOfGraphs.apply(ctx.structures, ctx.beta, *parts) if again else ctx.posteriors
-        factors = grad.reshape(-1).unbind()
+        factors = grad.reshape(-1).unbind() if grad.ndim else (grad,)
         needed = ctx.needs_input_grad[3:]
         return (
             None,
@@ -136,8 +136,8 @@ class _FreeEnergies(torch.autograd.Function):
 
 def _summed(
     structures: list[Structure], beta: float, parts: Sequence[Tensor], with_posteriors: bool
-) -> tuple[Tensor, list[NDArray[Any]]]:
-    """F of each graph, [B] float64, and the posteriors of (arcs, initial, final) of each in turn."""
+) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """F of each graph, [B], and the posteriors of (arcs, initial, final) of each in turn."""
     dtype = _array_dtype(parts[0])
 
     def one(item: tuple[Structure, tuple[Tensor, ...]]) -> tuple[float, tuple[NDArray[Any], ...]]:
@@ -146,7 +146,7 @@ def _summed(
         return sums.free_energy(), sums.posteriors(dtype) if with_posteriors else ()
 
     results = parallel_map(one, zip(structures, _by_graph(parts), strict=True))
-    free = torch.tensor([free for free, _ in results], dtype=torch.float64)
+    free = np.array([free for free, _ in results], dtype)
     return free, [p for _, of_graph in results for p in of_graph]
 
 
@@ -252,9 +252,12 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
         A scalar, or for a list of B graphs a tensor [B], in the dtype of the energies.
 
     Raises:
-        CycleError: the sum over a graph's paths diverges; the message names a state on a cycle at fault, and
-            its energy.
+        CycleError: the sum over a graph's paths diverges; the message names a cycle at fault, and its
+            energy.
         GraphError: β ≤ 0, or an energy that is NaN, −inf or too large to add up.
+
+    Cost: O(S + A) time and memory for an acyclic graph, in one pass forward and for the gradient one back;
+    that of ``shortest_distance`` for one with cycles.
 
     >>> from gtn_ebm import Structure
     >>> free_energy(Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 1.0])))  # 1 − log 2
@@ -274,8 +277,8 @@ def free_energy(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Tensor:
         # Posteriors are the gradient; without one they are not worked out.
         free, _ = _summed(structures, beta, parts, with_posteriors=False)
     except CycleError:
-        free = _with_cycles(every, beta)
-    return free.to(parts[0]).reshape(shape)
+        return _with_cycles(every, beta).to(parts[0]).reshape(shape)
+    return as_tensor(free.reshape(shape), parts[0])
 
 
 def _with_cycles(graphs: Sequence[Graph], beta: float) -> Tensor:
@@ -296,6 +299,9 @@ def posteriors(graphs: Graph | Sequence[Graph], beta: float = 1.0) -> Posteriors
     On cycles it is the expected number of uses. Differentiable as often as wanted: once at the cost of one
     more pass each way, beyond that at the cost of ``distance.shortest_distance``. Args and errors as of
     ``free_energy``; β must be finite.
+
+    Cost: O(S + A) time and memory for an acyclic graph, in two passes, and two more for the derivative; that
+    of ``shortest_distance`` for one with cycles, and for further derivatives.
     """
     check_beta(beta)
     if math.isinf(beta):

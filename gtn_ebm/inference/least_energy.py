@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.arguments import in_lists, takes_graphs
 from gtn_ebm.distance import least_tree, usable
 from gtn_ebm.graph import Graph, Structure, as_array, check_one_dtype
 from gtn_ebm.kernels import paths as kernels
@@ -20,6 +20,7 @@ from gtn_ebm.parallel import parallel_map
 from gtn_ebm.symbols import EPSILON
 
 
+@in_lists
 class Path(NamedTuple):
     """A path through a graph.
 
@@ -94,14 +95,15 @@ def best_path(graphs: Sequence[Graph]) -> list[Path | None]: ...
 def best_path(graphs: Graph | Sequence[Graph]) -> Path | list[Path | None] | None:
     """The path of least energy of each graph, or None where no path has a finite energy.
 
-    O(states + arcs) for an acyclic graph; what ``shortest_distance`` at β = ∞ takes for one with cycles.
-
     Args:
         graphs: one graph, or a list of them.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: an energy that is NaN or −inf.
+
+    Cost: O(S + A) time and O(S) memory for an acyclic graph; that of ``shortest_distance`` at β = ∞ for one
+    with cycles.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 1], [1, 1, 2], [0, 1, 2]), torch.tensor([3.0, 1.0, 2.0]))
@@ -119,6 +121,8 @@ def minimum_energy(graphs: Graph | Sequence[Graph]) -> Tensor:
 
     Its derivative is 1 for each time the best path uses an arc, and 0 elsewhere. Args and errors as of
     ``best_path``.
+
+    Cost: that of ``best_path``.
     """
     if isinstance(graphs, Graph):
         return minimum_energy([graphs])[0]
@@ -187,7 +191,7 @@ def least_to_go(graph: Graph) -> ToGo:
     """The best path from each state to the end, of a graph as ``live`` gives it.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: an energy that is NaN or −inf.
     """
     if not graph.structure.is_acyclic:
@@ -199,7 +203,7 @@ def least_to_go(graph: Graph) -> ToGo:
 
 
 def _to_go_on_cycles(graph: Graph) -> ToGo:
-    to_go, best_arc = least_tree(graph.structure, "to", graph.energies, graph.final)
+    to_go, best_arc = least_tree(graph, "to")
     total = as_array(graph.initial) + to_go
     first = int(total.argmin()) if total.min() < np.inf else kernels.NONE
     if graph.structure.out_order is not None:
@@ -246,5 +250,4 @@ def _best(graph: Graph, found: _Found) -> Path | None:
         return paths_along(graph, traces)[0]
     read = _without_epsilon(graph.input_labels[arcs])
     written = list(read) if graph.is_acceptor else _without_epsilon(graph.output_labels[arcs])
-    total = torch.full((), energy, dtype=graph.dtype, device=graph.energies.device)
-    return Path(arcs, total, read, written)
+    return Path(arcs, graph.energies.new_full((), energy, requires_grad=False), read, written)

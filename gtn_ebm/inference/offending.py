@@ -48,6 +48,8 @@ def most_offending(
     Source: LeCun, Chopra, Hadsell, Ranzato, Huang, "A tutorial on energy-based learning" (2006),
     definition 1.
 
+    Cost: that of ``difference`` and ``best_path``.
+
     >>> import torch
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 0, 1]), torch.tensor([1.0, 2.0, 4.0]))
@@ -77,6 +79,8 @@ def incorrect_free_energy(
         A scalar, or for lists of B graphs [B]; +inf, with a gradient of 0, where there is no such path.
 
     Raises as ``most_offending`` and ``free_energy``.
+
+    Cost: that of ``difference`` and ``free_energy``.
 
     >>> import torch
     >>> from gtn_ebm import Structure

@@ -29,9 +29,7 @@ def random_paths(
 ) -> list[Path]:
     """Independent exact samples: each path is drawn with probability p(path) = exp(−β E(path)) / Z.
 
-    At β = 0 all paths of finite energy are equally likely. The free energies from each state to the end are
-    worked out once, in the time that ``shortest_distance`` takes; then a step of a path takes the logarithm
-    of the number of arcs to choose from.
+    At β = 0 all paths of finite energy are equally likely.
 
     Args:
         graph: any graph for which Σ exp(−β E) converges: at β = 0, one with finitely many paths.
@@ -45,17 +43,22 @@ def random_paths(
         ``count`` paths, their energies differentiable; or none where the graph has no path of finite energy.
 
     Raises:
-        CycleError: the sum over paths diverges; the message names a state on the cycle.
+        CycleError: the sum over paths diverges; the message names a cycle at fault.
         GraphError: β or count out of range, an energy that is NaN or −inf, or a path of more than
             ``max_arcs`` arcs: without it the others would be likelier than they are.
+
+    Cost: one ``shortest_distance``, O(S + A) time and memory for an acyclic graph, then O(log of the arcs to
+    choose from) time for each step of a path.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0], [1, 1], [7, 8]), torch.tensor([0.0, 50.0]))
     >>> random_paths(graph, 2)[1].input_labels
     [7]
     """
-    if not 0.0 <= beta < math.inf:
-        raise GraphError(f"to draw paths β must be finite and not negative, not {beta}; at ∞ use best_path")
+    if not isinstance(beta, int | float | np.number) or not 0.0 <= beta < math.inf:
+        raise GraphError(
+            f"to draw paths β must be finite and not negative, not {beta!r:.40}; at ∞ use best_path"
+        )
     if count < 0:
         raise GraphError(f"cannot draw {count} paths")
     most = max(1_000_000, 10 * graph.arcs) if max_arcs is None else max_arcs

@@ -71,10 +71,10 @@ def read_arpa(
         with lines.at(number):
             reader.read(columns(line, reader.order + 2))
     if reader.section is not None or reader.is_before_data:
-        raise GraphFormatError(f"{lines.name} ends before its line '\\end\\'")
+        raise lines.error_at_end("the file ends before its line '\\end\\'")
     model = reader.model()
     if model.end is None:
-        raise GraphFormatError(f"{lines.name} has no {_END!r} among its words, so no sentence can end")
+        raise lines.error_at_end(f"the file has no {_END!r} among its words, so no sentence can end")
     if threshold:
         model.prune(threshold)
     return _acceptor(model, symbols, back_off, dtype)

@@ -1,4 +1,4 @@
-"""What formats cannot say of a graph's ends and energies, said with epsilon arcs or refused."""
+"""What formats cannot say of a graph's ends, energies and labels, said with epsilon arcs or refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gtn_ebm.symbols import EPSILON
 _Ends = Tensor | list[int]
 
 _MOST_STATES = 2**31 - 1
+_LARGEST_LABEL = 2**31 - 1
 _IDLE_STATES = 1 << 16
 
 
@@ -33,6 +34,15 @@ def check_energies(graph: Graph, dtype: torch.dtype = torch.float64) -> None:
             if unusable.any():
                 place = int(unusable.nonzero()[0])
                 raise GraphError(f"energy {place} of {len(energies)} is {energies[place]:g}: {why}")
+
+
+def check_labels(graph: Graph, form: str) -> None:
+    """Raises GraphError where a label is too large for a form in which 0 is epsilon."""
+    largest = max(int(labels.max(initial=0)) for labels in (graph.input_labels, graph.output_labels))
+    if largest == _LARGEST_LABEL:
+        raise GraphError(
+            f"the label {largest} cannot be written: in {form} it is one more, beyond the largest there is"
+        )
 
 
 def check_states(states: int, named: int) -> None:

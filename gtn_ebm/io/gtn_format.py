@@ -154,7 +154,7 @@ def read_gtn_text(path: File) -> Graph:
     try:
         check_states(states, 2 * len(rows) + len(initial) + len(final))
     except GraphFormatError as error:
-        raise GraphFormatError(f"{lines.name}: {error}") from None
+        raise lines.error_at_end(str(error)) from None
     energies = -torch.tensor(weights, dtype=torch.float32)
     return _graph(states, source, destination, read, written, energies, initial, final)
 
@@ -162,7 +162,7 @@ def read_gtn_text(path: File) -> Graph:
 def _node_line(lines: Lines, each: Iterator[tuple[int, str]], what: str) -> NDArray[np.int32]:
     number, line = next(each, (0, ""))
     if number == 0:
-        raise GraphFormatError(f"{lines.name} ends before its line of {what} nodes")
+        raise lines.error_at_end(f"the file ends before its line of {what} nodes")
     nodes = array("i")
     with lines.at(number):
         for found in _NODE.finditer(line):

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from reprlib import repr  # of bounded length
 from typing import Any
 
@@ -28,6 +29,7 @@ from torch import Tensor
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Attribute, Graph, Structure
+from gtn_ebm.io import json_places as places
 from gtn_ebm.io.ends import check_energies, check_states
 from gtn_ebm.io.files import File, read_whole, write_whole
 from gtn_ebm.symbols import EPSILON, Symbols
@@ -110,38 +112,55 @@ def read_json(path: File) -> Graph:
     """Reads a graph that ``write_json`` wrote.
 
     Raises:
-        GraphFormatError: with the file: text that is not JSON (with line and column), or not of this form; a
-            member that is missing or of another kind; whatever ``Graph`` would refuse.
+        GraphFormatError: with the file, and line, column and byte of the value that is at fault: text that is
+            not JSON, or not of this form; a member that is missing or of another kind; whatever ``Graph``
+            would refuse.
     """
     data, name = read_whole(path)
     try:
-        return _graph(_parsed(data))
-    except (GraphFormatError, GraphError) as error:
-        raise GraphFormatError(f"{name}: {error}") from None
-    except RecursionError:
-        raise GraphFormatError(f"{name}: values are nested too deep") from None
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise GraphFormatError(f"byte {error.start}: {data[error.start]:#x} is not UTF-8") from None
+        found = f"byte {error.start}: {data[error.start]:#x} is not UTF-8"
+        raise GraphFormatError(f"{name}, {found}") from None
+    try:
+        return _graph(json.loads(text, parse_constant=_refuse))
     except json.JSONDecodeError as error:
-        raise GraphFormatError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise GraphFormatError(str(error)) from None
+        place, found = error.pos, error.msg
+    except (GraphFormatError, GraphError) as error:
+        place, found = places.of_value(text, getattr(error, "keys", ())), str(error)
+    except RecursionError:
+        place, found = places.of_deepest(text), "values are nested too deep"
+    except ValueError as error:  # a constant, or a number of thousands of digits
+        place, found = places.of_what_is_no_number(text), str(error)
+    raise GraphFormatError(f"{name}, {places.shown(text, place)}: {found}")
 
 
 def _refuse(constant: str) -> None:
-    raise GraphFormatError(f"{constant} is no number of JSON's; write null for +inf")
+    raise ValueError(f"{constant} is no number of JSON's; write null for +inf")
+
+
+class _Misfit(GraphFormatError):
+    """A value that is not of this form; ``keys`` lead to it."""
+
+    def __init__(self, message: str, *keys: str | int):
+        super().__init__(message)
+        self.keys = keys
+
+
+@contextmanager
+def _within(*keys: str) -> Iterator[None]:
+    """What raises inside is about the value to which these keys lead, or about one within it."""
+    try:
+        yield
+    except (GraphFormatError, GraphError) as error:
+        raise _Misfit(str(error), *keys, *getattr(error, "keys", ())) from None
 
 
 def _graph(content: Any) -> Graph:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise GraphFormatError(f"this is no JSON object whose format is {_FORMAT!r}")
     if content.get("version") != _VERSION:
-        raise GraphFormatError(f"version {repr(content.get('version'))} of this form is not known")
+        raise _Misfit(f"version {repr(content.get('version'))} of this form is not known", "version")
     dtype = _dtype(content, _ENERGY_TYPES)
     source, destination, read = (
         _integers(content, name) for name in ("source", "destination", "input_labels")
@@ -149,16 +168,14 @@ def _graph(content: Any) -> Graph:
     written = _integers(content, "output_labels") if "output_labels" in content else None
     states = _member(content, "states", int)
     initial, final = (_energies(content, name, dtype) for name in ("initial", "final"))
-    check_states(states, len(initial))
+    with _within("states"):
+        check_states(states, len(initial))
     return Graph(
         Structure(source, destination, read, written, states),
         _energies(content, "energies", dtype),
         initial,
         final,
-        attributes={
-            name: _attribute(name, described)
-            for name, described in _member(content, "attributes", dict).items()
-        },
+        attributes=_attributes(_member(content, "attributes", dict)),
         input_symbols=_symbols(content, "input_symbols"),
         output_symbols=_symbols(content, "output_symbols"),
     )
@@ -167,22 +184,26 @@ def _graph(content: Any) -> Graph:
 def _member(content: dict[str, Any], name: str, kind: type) -> Any:
     value = content.get(name)
     if type(value) is not kind:
-        raise GraphFormatError(f"the member {name!r} is missing or no {kind.__name__}")
+        raise _Misfit(f"the member {name!r} is missing or no {kind.__name__}", name)
     return value
 
 
 def _dtype(content: dict[str, Any], known: tuple[str, ...]) -> torch.dtype:
     name = _member(content, "dtype", str)
     if name not in known:
-        raise GraphFormatError(f"the dtype {name[:40]!r} is not one of {', '.join(known)}")
+        raise _Misfit(f"the dtype {name[:40]!r} is not one of {', '.join(known)}", "dtype")
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
-def _all(values: list[Any], name: str, is_right: Callable[[Any], bool], what: str) -> list[Any]:
+def _all(
+    values: list[Any], name: str, is_right: Callable[[Any], bool], what: str, key: str | None = None
+) -> list[Any]:
+    """The values, all of them right; ``key`` leads to them where ``name`` does not."""
     for place, value in enumerate(values):
         if not is_right(value):
-            raise GraphFormatError(f"entry {place} of {name!r} is {repr(value)}; {what} is wanted")
+            found = f"entry {place} of {name!r} is {repr(value)}; {what} is wanted"
+            raise _Misfit(found, key or name, place)
     return values
 
 
@@ -204,7 +225,17 @@ def _is_number(value: Any, most: float) -> bool:
 def _symbols(content: dict[str, Any], name: str) -> Symbols | None:
     if name not in content:
         return None
-    return Symbols(_all(_member(content, name, list), name, lambda v: type(v) is str, "a name"))
+    names = _all(_member(content, name, list), name, lambda v: type(v) is str, "a name")
+    with _within(name):
+        return Symbols(names)
+
+
+def _attributes(content: dict[str, Any]) -> dict[str, Attribute]:
+    found = {}
+    for name, described in content.items():
+        with _within("attributes", name):
+            found[name] = _attribute(name, described)
+    return found
 
 
 def _attribute(name: str, described: Any) -> Attribute:
@@ -225,13 +256,15 @@ def _tensor(name: str, described: dict[str, Any]) -> Tensor:
             f"the attribute {name[:40]!r} has {len(values)} values, not those of its shape"
         )
     if dtype == torch.bool:
-        _all(values, name, lambda v: type(v) is bool, "true or false")
+        _all(values, name, lambda v: type(v) is bool, "true or false", "tensor")
     elif dtype.is_floating_point:
         most = torch.finfo(dtype).max
-        _all(values, name, lambda v: _is_number(v, most) or _is_other_float(v), f"a number of {dtype}")
+        what = f"a number of {dtype}"
+        _all(values, name, lambda v: _is_number(v, most) or _is_other_float(v), what, "tensor")
     else:
         least, most = torch.iinfo(dtype).min, torch.iinfo(dtype).max
-        _all(values, name, lambda v: type(v) is int and least <= v <= most, f"an integer of {dtype}")
+        what = f"an integer of {dtype}"
+        _all(values, name, lambda v: type(v) is int and least <= v <= most, what, "tensor")
     return torch.tensor(values, dtype=dtype).reshape(shape)
 
 

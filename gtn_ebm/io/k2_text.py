@@ -21,7 +21,7 @@ from torch import Tensor
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.io.ends import check_energies, check_states, finite_states, single_initial
+from gtn_ebm.io.ends import check_energies, check_labels, check_states, finite_states, single_initial
 from gtn_ebm.io.files import File, write_whole
 from gtn_ebm.io.lines import Lines, real_number, whole_number
 from gtn_ebm.io.text import number_texts
@@ -74,12 +74,12 @@ def read_k2_text(path: File) -> Graph:
             rows.extend(_label(text) for text in (fields[2], fields[-2]))
             scores.append(_score(fields[-1]))
     if final is None:
-        raise GraphFormatError(f"{lines.name} ends before the line of the final state")
+        raise lines.error_at_end("the file ends before the line of the final state")
     table = np.frombuffer(rows, np.int32).reshape(-1, 4)
     try:
         return from_arcs(K2Arcs(table, torch.tensor(scores, dtype=torch.float32), final + 1))
-    except GraphError as error:
-        raise GraphFormatError(f"{lines.name}: {error}") from None
+    except (GraphError, GraphFormatError) as error:
+        raise lines.error_at_end(str(error)) from None
 
 
 def _label(text: str) -> int:
@@ -155,9 +155,7 @@ def _sides(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int
 
 def to_arcs(graph: Graph) -> K2Arcs:
     """The graph as k2 has it, differentiable in the energies."""
-    largest = max(int(labels.max(initial=0)) for labels in (graph.input_labels, graph.output_labels))
-    if largest == _LARGEST:
-        raise GraphError(f"the label {largest} cannot be written, for k2's label is one more")
+    check_labels(graph, "k2's graphs")
     graph, start = single_initial(graph)
     number = np.arange(graph.states) + (np.arange(graph.states) < start)  # the initial state first
     number[start] = 0

@@ -1,4 +1,4 @@
-"""Text files line by line: columns, numbers and energies, with the line in every message.
+"""Text files line by line: columns, numbers and energies, with line and byte in every message.
 
 A hostile file must not take memory out of proportion: lines are decoded one at a time, and a line is never
 cut into more columns than its form has.
@@ -51,11 +51,17 @@ class Lines:
 
     @contextmanager
     def at(self, number: int) -> Iterator[None]:
-        """Adds file and line to a GraphFormatError raised inside."""
+        """Adds file, line and byte to a GraphFormatError raised inside."""
         try:
             yield
         except GraphFormatError as error:
-            raise GraphFormatError(f"{self.name}, line {number}: {error}") from None
+            begin = sum(map(len, islice(io.BytesIO(self._data), number - 1)))
+            where = f"{self.name}, line {number}"
+            raise GraphFormatError(f"{where}: {error} (the line begins at byte {begin})") from None
+
+    def error_at_end(self, message: str) -> GraphFormatError:
+        """An error that only the end of the file shows."""
+        return GraphFormatError(f"{self.name}, byte {len(self._data)}: {message}")
 
 
 def _decoded(data: bytes) -> str:

@@ -27,7 +27,7 @@ from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.io.cursor import Cursor
-from gtn_ebm.io.ends import check_energies, single_initial
+from gtn_ebm.io.ends import check_energies, check_labels, single_initial
 from gtn_ebm.io.files import File, write_whole
 from gtn_ebm.io.symbols import decode_symbols, encode_symbols
 from gtn_ebm.symbols import Symbols
@@ -274,6 +274,7 @@ def write_openfst(graph: Graph, path: File, arc_type: str = "standard", fst_type
         if name not in known:
             raise GraphError(f"{name!r} is not one of {[*known]}")
     check_energies(graph, torch.float64 if arc_type == "log64" else torch.float32)
+    check_labels(graph, "OpenFst's files")
     graph, start = single_initial(graph)
     tables = [_encoded_table(labels, table) for labels, table in _sides(graph)]
     flags = sum(flag for flag, table in zip((1, 2), tables, strict=True) if table)
@@ -295,11 +296,9 @@ def _sides(graph: Graph) -> list[tuple[NDArray[np.int32], Symbols | None]]:
 
 
 def _encoded_table(labels: NDArray[np.int32], table: Symbols | None) -> bytes:
-    largest = int(labels.max(initial=0))
-    if largest == np.iinfo(np.int32).max:
-        raise GraphError(f"the label {largest} cannot be written, for OpenFst's label is one more")
     if table is None:
         return b""
+    largest = int(labels.max(initial=0))
     if len(labels) and largest >= len(table):
         table.name(largest)  # which says that there is none
     return encode_symbols(table)

@@ -30,14 +30,14 @@ from torch import Tensor
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
-from gtn_ebm.io.ends import check_energies, finite_states, single_initial
+from gtn_ebm.io.ends import check_energies, check_labels, finite_states, single_initial
 from gtn_ebm.io.files import File, write_whole
 from gtn_ebm.io.lines import Lines, energy, whole_number
 from gtn_ebm.io.symbols import EPSILON_NAMES, writable
 from gtn_ebm.symbols import EPSILON, Symbols
 
 _INFINITY = "Infinity"
-_LARGEST = 2**31  # our largest label + 1
+_LARGEST = 2**31 - 1  # in files, where epsilon is 0
 _FORM = {
     1: "'source destination label [energy]' (arcs with two labels: read_text)",
     2: "'source destination input output [energy]' (arcs with one label: read_acceptor_text)",
@@ -91,10 +91,11 @@ def write_text(graph: Graph, path: File) -> None:
 
     Raises:
         GraphError: an energy that is NaN or −inf; a symbol that contains a space or a line's end, or that is
-            ``<eps>`` or ``<epsilon>``; a label without a name in its table.
+            ``<eps>`` or ``<epsilon>``; a label without a name in its table, or of 2³¹ − 1.
         OSError: the folder cannot be written.
     """
     check_energies(graph)
+    check_labels(graph, "text files")
     write_whole(path, "".join(_rows(graph)))
 
 
@@ -111,7 +112,7 @@ def _read(path: File, tables: tuple[Symbols | None, ...], dtype: torch.dtype) ->
             else:
                 rows.arc(fields, names)
     if rows.first is None:
-        raise GraphFormatError(f"{lines.name} holds no arc and no final state")
+        raise lines.error_at_end("the file holds no arc and no final state")
     return rows.graph(rows.first, tables)
 
 

@@ -191,27 +191,28 @@ def _go_on(size, tokens, states, energies, numbers, place, fate):
 
 
 @njit(nogil=True, cache=True)
-def begin(initial, silent, to_go, beam, most, slack, tokens, scratch, lattice, report):
+def begin(start_states, start_energies, silent, to_go, beam, most, slack, tokens, scratch, lattice, report):
     """The tokens before the first frame: how many go on, the states of those in the lattice, and its arcs.
 
     Args:
-        initial: energies, [S].
+        start_states, start_energies: states in which a path may begin, and their energies.
         to_go: the least energy from each state to the end in the graph alone, or −inf, [S].
         beam, most: a token goes on where it is at most ``beam`` worse than the best and among the best
             ``most``.
         slack: how much worse than the best way into a token another may be to be in the lattice.
-        tokens: (state, energy, number) of those that go on, each [S], filled in.
-        scratch: (states, energies, place, fate, numbers), each [S], ``place`` all UNSEEN.
+        tokens: (state, energy, number) of those that go on, each [``most``] or [S] if that is less, filled
+            in.
+        scratch: (states, energies, place, fate, numbers), each [S], ``place`` all UNSEEN, and so again
+            afterwards.
         lattice: (source, target, arc, frame, energy) of its arcs, filled in from the first.
         report: (active [1], best [1], pruned [1, 3]), filled in as for ``search``.
     """
     states, energies, place, fate, numbers = scratch
     # Literals would have the functions called here compiled once more, for them.
     start, size, best = np.int64(0), np.int64(0), np.inf
-    for state in range(len(initial)):
-        if initial[state] < np.inf:
-            size, _ = _enter(state, initial[state], states, energies, place, size)
-            best = min(best, initial[state])
+    for k in range(len(start_states)):
+        size, _ = _enter(start_states[k], start_energies[k], states, energies, place, size)
+        best = min(best, start_energies[k])
     pruned = report[2][0]
     pruned[0], pruned[1:] = 0.0, np.inf
     size, best = _pass_silently(size, best, silent, to_go, beam, states, energies, place, pruned)

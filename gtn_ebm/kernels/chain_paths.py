@@ -188,24 +188,3 @@ def _band(before, after, t, frames):
     while low < high and (before[high - 1] > t or after[high - 1] > frames - t):
         high -= 1
     return low, high
-
-
-@njit(nogil=True, cache=True)
-def best_of_target(emissions, block, labels, blank):
-    """``best`` for a target's alignments by the rules of CTC, and the label of each of its states.
-
-    The states are blank, the first label, blank, …, the last label, blank; equal labels are kept apart by a
-    blank.
-    """
-    states = 2 * len(labels) + 1
-    label = np.full(states, blank, np.uint32)
-    label[1::2] = labels
-    skip, initial, final = np.full((3, states), np.inf)
-    for k in range(1, len(labels)):
-        if labels[k] != labels[k - 1]:
-            skip[2 * k + 1] = 0.0
-    initial[0] = 0.0
-    final[max(states - 2, 0) :] = 0.0
-    stay, step = np.zeros(states), np.zeros(states)
-    step[0] = np.inf
-    return best(emissions, block, label, stay, step, skip, initial, final), label

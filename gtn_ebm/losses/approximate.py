@@ -17,7 +17,8 @@ from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference import Path, PathChains, free_energy, random_paths
-from gtn_ebm.losses.graphs import check_lengths
+from gtn_ebm.inference.expectation import check_finite
+from gtn_ebm.losses.graphs import selectors
 from gtn_ebm.ops import compose
 
 
@@ -55,6 +56,8 @@ def sampled_nll(
     tensor([49.])
     """
     _check_count(count, "samples")
+    check_finite(beta)
+    desired = selectors(everything, desired)
     drawn = [random_paths(graph, count, beta, generator) for graph in everything]
     return _desired_less_mean(everything, desired, drawn, beta)
 
@@ -93,7 +96,8 @@ def contrastive_divergence(
     """
     _check_count(count, "chains")
     _check_count(steps, "moves")
-    check_lengths(everything, desired)
+    check_finite(beta)
+    desired = selectors(everything, desired)
     drawn = []
     for graph, composed in zip(everything, compose(everything, desired), strict=True):
         begin = [_of_first(path, composed) for path in random_paths(composed, count, beta, generator)]
@@ -130,13 +134,12 @@ def persistent_contrastive_divergence(
     _check_count(steps, "moves")
     if len(chains) != len(everything):
         raise GraphError(f"there are {len(everything)} graphs, but chains for {len(chains)}")
-    if not all(isinstance(of_graph, PathChains) for of_graph in chains):
-        raise GraphError("for each graph there must be the PathChains of its paths")
     if not chains:
         return torch.zeros(0)
     beta, *others = {of_graph.beta for of_graph in chains}
     if others:
         raise GraphError(f"the chains are of different β: {sorted([beta, *others])}")
+    desired = selectors(everything, desired)
     drawn = [of_graph.move(graph, steps) for of_graph, graph in zip(chains, everything, strict=True)]
     return _desired_less_mean(everything, desired, drawn, beta)
 
@@ -153,7 +156,6 @@ def _desired_less_mean(
     drawn: Sequence[Sequence[Path]],
     beta: float,
 ) -> Tensor:
-    check_lengths(everything, desired)
     good = free_energy(compose(everything, desired), beta)
     # Where there is no desired answer nothing is to be pushed up either.
     means = [

@@ -51,6 +51,9 @@ class GraphLoss(nn.Module):
     it gives B losses. Energies of the acceptors count for nothing. Where no path writes a desired answer the
     loss is its limit, +inf for most, with a gradient of 0.
 
+    Where more is known of the right paths than what they write, such as where a character was drawn, give
+    them as ``right``: B graphs whose paths take the place of those of the desired answers.
+
     Raises:
         GraphError: no such loss or option; β is not positive; no cost where one is needed, or one where none
             is; lists of different lengths; a graph with more than ``MOST_ANSWERS`` answers where ``count`` is
@@ -90,22 +93,34 @@ class GraphLoss(nn.Module):
             self.margin = float(margin)
             self.of_energies.options["margin"] = 0.0
 
-    def forward(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> Tensor:
-        return self.of_energies(**self.energies(everything, desired))
+    def forward(
+        self, everything: Sequence[Graph], desired: Sequence[Graph], right: Sequence[Graph] | None = None
+    ) -> Tensor:
+        return self.of_energies(**self.energies(everything, desired, right))
 
     @takes_graphs
-    def energies(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
+    def energies(
+        self, everything: Sequence[Graph], desired: Sequence[Graph], right: Sequence[Graph] | None = None
+    ) -> dict[str, Tensor]:
         """The energies that the loss needs, by name, [B] or [B, K].
 
         A system of several graphs adds up those [B] of each, each summed or minimised over for itself, before
         ``of_energies`` makes one loss of them.
+
+        Args:
+            everything, desired: graphs of all answers, and acceptors of the desired ones.
+            right: the paths that are right, where these are not all that write the desired answer. Wrong
+                answers, and costs, are told by what they write.
         """
-        desired = _selectors(everything, desired)
+        desired = selectors(everything, desired)
         found: dict[str, Tensor] = {}
+        if right is not None:
+            check_lengths(everything, right)
+            found["desired"] = free_energy(right, self.beta)
         for name in self.of_energies.needs:
             if name not in found:
                 found.update(getattr(self, f"_{name}")(everything, desired))
-        return found
+        return {name: found[name] for name in self.of_energies.needs}
 
     def _desired(self, everything: Sequence[Graph], desired: Sequence[Graph]) -> dict[str, Tensor]:
         return {"desired": free_energy(compose(everything, desired), self.beta)}
@@ -189,7 +204,7 @@ def check_lengths(everything: Sequence[Graph], desired: Sequence[Graph]) -> None
         )
 
 
-def _selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
+def selectors(everything: Sequence[Graph], desired: Sequence[Graph]) -> list[Graph]:
     """The acceptors with one path for each desired answer, without energies, in the dtype of the graphs."""
     check_lengths(everything, desired)
     transducer = next((k for k, answers in enumerate(desired) if not answers.is_acceptor), None)

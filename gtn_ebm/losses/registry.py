@@ -81,7 +81,7 @@ def by_name(name: str) -> Loss:
     >>> by_name("hinge").needs
     ('desired', 'wrong')
     """
-    found = LOSSES.get(ALIASES.get(name, name))
+    found = LOSSES.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
         raise GraphError(f"no loss {name!r}; there are {', '.join(LOSSES)}")
     return found
@@ -114,7 +114,7 @@ def loss(beta: float, aliases: Sequence[str] = ()) -> Callable[[Callable[P, Tens
             energies = {key: given.arguments[key] for key in needs}
             for key, values in energies.items():
                 _check_energies(name, key, values)
-            _check_shapes(name, energies)
+            _check_shapes(name, energies, {key: given.arguments[key] for key in options})
             given.arguments.update(
                 _at_limit({key: _of_some(key, values) for key, values in energies.items()})
             )
@@ -142,12 +142,23 @@ def _check_energies(loss: str, name: str, energies: Any) -> None:
         )
 
 
-def _check_shapes(loss: str, energies: Mapping[str, Tensor]) -> None:
+def _check_shapes(loss: str, energies: Mapping[str, Tensor], options: Mapping[str, Any]) -> None:
     shapes = {name: list(values.shape) for name, values in energies.items()}
+    of_several = set(OF_SEVERAL)
     try:
-        torch.broadcast_shapes(*(s if name in OF_SEVERAL else [*s, 1] for name, s in shapes.items()))
+        torch.broadcast_shapes(*(s if name in of_several else [*s, 1] for name, s in shapes.items()))
     except RuntimeError:
         raise GraphError(f"the energies of {loss} do not fit each other, with the shapes {shapes}") from None
+    # An option may be a tensor of a number for each answer, or for each desired one where there is but one.
+    given = {name: list(value.shape) for name, value in options.items() if isinstance(value, Tensor)}
+    if of_several & set(shapes):
+        of_several |= set(given)
+    try:
+        torch.broadcast_shapes(
+            *(s if name in of_several else [*s, 1] for name, s in {**shapes, **given}.items())
+        )
+    except RuntimeError:
+        raise GraphError(f"{given} of {loss} do not fit its energies, of the shapes {shapes}") from None
 
 
 def _place(name: str, wrong: Tensor) -> str:
@@ -165,6 +176,8 @@ def _of_some(name: str, energies: Tensor) -> Tensor:
 
 def _check_options(loss: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     for name, value in options.items():
+        if isinstance(defaults[name], str) and not isinstance(value, str):
+            raise GraphError(f"{name} of {loss} must be a name, not {value!r:.60}")
         if name == "beta":
             check_beta(value)
             if math.isinf(value):
@@ -235,6 +248,11 @@ class EnergyLoss(nn.Module):
         return self.loss.needs
 
     def forward(self, *energies: Tensor, **named: Tensor) -> Tensor:
+        if sorted([*self.needs[: len(energies)], *named]) != sorted(self.needs) or len(energies) > len(
+            self.needs
+        ):
+            given = [f"{len(energies)} by place", *named]
+            raise GraphError(f"{self.loss.name} needs {', '.join(self.needs)}; given are {', '.join(given)}")
         return self.loss.function(*energies, **named, **self.options)
 
     def extra_repr(self) -> str:

@@ -53,8 +53,10 @@ def compose(
             is seen before memory is taken for twice as many.
 
     Source: Allauzen, Riley, Schalkwyk, "A generalized composition algorithm for weighted finite-state
-    transducers" (2009): the sequencing epsilon filter. Time and memory grow with the states and arcs reached,
-    not with the product of the sizes.
+    transducers" (2009): the sequencing epsilon filter.
+
+    Cost: O(pairs of states and of arcs reached) time and memory, up to S₁ S₂ and A₁ A₂, and not the product
+    of the sizes unless that is reached; arcs are found by label in a binary search.
 
     >>> ab = Graph(Structure([0], [1], [0], [1]), torch.tensor([1.0]))
     >>> bc = Graph(Structure([0], [1], [1], [2]), torch.tensor([0.5]))
@@ -93,6 +95,8 @@ def intersect(
 
     Raises:
         GraphError: any of them is a transducer; as ``compose``.
+
+    Cost: that of ``compose``.
     """
     for side, which in ((first, "first"), (second, "second")):
         graphs = [side] if isinstance(side, Graph) else side

@@ -68,7 +68,9 @@ def determinize(
             for; "best" at a finite β; an energy that is NaN or −inf.
 
     Source: Mohri, "Finite-state transducers in language and speech processing" (1997) and "Weighted automata
-    algorithms" (2009). Time and memory are exponential in the states at worst, and linear on a lexicon.
+    algorithms" (2009).
+
+    Cost: time and memory are exponential in S at worst, and O(S + A) on a lexicon.
 
     >>> graph = Graph(Structure([0, 0, 1, 2], [1, 2, 3, 3], [0, 0, 1, 2]), torch.tensor([1.0, 3.0, 0.0, 0.0]))
     >>> tree = determinize(graph, math.inf)

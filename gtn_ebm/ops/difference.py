@@ -41,7 +41,8 @@ def difference(first: Graph, second: Graph, *, max_states: int | None = None) ->
         GraphError: ``second`` is a transducer, the symbol tables between the two differ, or there are more
             than ``max_states`` states.
 
-    Time and memory grow with the pairs of states reached, not with the product of the sizes.
+    Cost: time and memory of determinizing ``second``, and then of the pairs of states and arcs reached, as
+    ``compose``.
 
     >>> words = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([1.0, 2.0]))
     >>> difference(words, Graph.linear([0])).energies
@@ -92,6 +93,8 @@ def complement(graph: Graph, labels: Iterable[int] | None = None, *, max_states:
     Raises:
         GraphError: a transducer, a label that is not an integer from 0 to 2³¹ − 1, or more than
             ``max_states`` states.
+
+    Cost: time and memory of determinizing the graph, and O((S + 1) · labels) of what comes of it.
 
     >>> no_zero = complement(Graph.linear([0]), labels=[0, 1])
     >>> no_zero

@@ -41,12 +41,13 @@ def disambiguate(
     Raises:
         GraphError: as ``determinize``, with outputs="single"; too many pairs of states for ``max_states``.
 
-    The states that share a future are found by composing the graph with itself, in time and memory of the
-    pairs of states, and of arcs, that one string leads to: at most S² and A². The subsets take time and
-    memory as of ``determinize``, exponential at worst.
+    The states that share a future are found by composing the graph with itself.
 
     Source: Mohri and Riley, "On the disambiguation of weighted automata" (2015): the construction that they
     call pre-disambiguation, on which the transitions to remove are seen in passing.
+
+    Cost: time and memory of the pairs of states, and of arcs, that one string leads to, at most S² and A²;
+    and those of ``determinize``, exponential in S at worst.
 
     >>> two = Graph(Structure([0, 0, 1, 2], [1, 2, 3, 3], [0, 0, 1, 1]), torch.tensor([1.0, 2.0, 0.0, 0.0]))
     >>> disambiguate(two, beta=torch.inf).energies

@@ -45,12 +45,14 @@ def remove_epsilons(graph: Graph, beta: float = 1.0) -> Graph:
         stay side by side, as they do in any graph here.
 
     Raises:
-        CycleError: the sum over an epsilon cycle diverges; the message names a state on it and its energy.
+        CycleError: the sum over an epsilon cycle diverges; the message names it and its energy.
 
     Source: Mohri, "Generic epsilon-removal and input epsilon-normalization algorithms for weighted
-    transducers" (2002). Time and memory grow with the sizes of the epsilon closures of the states that stay
-    and the arcs that leave them; n states on epsilon cycles together cost up to n³ operations, fewer where
-    the arcs between them are few. Differentiable in every energy.
+    transducers" (2002). Differentiable in every energy.
+
+    Cost: time and memory grow with the epsilon closures of the states that stay and the arcs that leave them:
+    O(S A) at worst, and up to n³ operations for n states on epsilon cycles together, fewer where the arcs
+    between them are few.
 
     >>> from gtn_ebm import EPSILON
     >>> graph = Graph(Structure([0, 1, 0], [1, 2, 2], [EPSILON, 5, 7]), torch.tensor([1.0, 2.0, 0.5]))
@@ -116,8 +118,10 @@ def epsilon_normalize(
             more than ``max_states`` states.
         CycleError: as ``remove_epsilons``.
 
-    Source: Mohri, as for ``remove_epsilons``. A state is made for every state and every string that waits
-    there.
+    Source: Mohri, as for ``remove_epsilons``.
+
+    Cost: time and memory of the result: a state for every state and every string that waits there; and that
+    of ``remove_epsilons``.
 
     >>> graph = Graph.linear([-1, 5], [7, -1])  # writes 7, then reads 5
     >>> normal = epsilon_normalize(graph, "input")

@@ -21,6 +21,8 @@ def arc_sort(graph: Graph, side: Literal["input", "output"]) -> Graph:
 
     Raises:
         GraphError: ``side`` is neither "input" nor "output".
+
+    Cost: O(S + A) time and memory by counting; O(A log A) time where labels are far apart.
     """
     if side not in ("input", "output"):
         raise GraphError(f"side must be 'input' or 'output', not {side!r}")
@@ -34,6 +36,8 @@ def topological_sort(graph: Graph) -> Graph:
 
     Raises:
         CycleError: there is a cycle; the message names a state on it.
+
+    Cost: O(S + A) time and memory.
     """
     order = graph.structure.topological_order
     rank = np.empty(graph.states, np.int32)

@@ -40,10 +40,11 @@ def prune(graph: Graph, threshold: float | None = None, keep_states: int | None 
         enough, of several as good as each other the one that is come upon first.
 
     Raises:
-        CycleError: a cycle of negative energy lies on a path; the message names a state on it.
+        CycleError: a cycle of negative energy lies on a path; the message names it.
         GraphError: a negative limit, or an energy that is NaN or −inf.
 
-    Costs two shortest distances at β = ∞; with ``keep_states`` also O(S log S).
+    Cost: two shortest distances at β = ∞, O(S + A) time and memory for an acyclic graph; with ``keep_states``
+    also O(S log S) time.
 
     >>> from gtn_ebm import Structure
     >>> graph = Graph(Structure([0, 0, 0], [1, 1, 1], [0, 1, 2]), torch.tensor([0.0, 1.0, 3.0]))
@@ -56,8 +57,8 @@ def prune(graph: Graph, threshold: float | None = None, keep_states: int | None 
         raise GraphError(f"a graph cannot have {keep_states} states")
     bare = live(graph).to("cpu", torch.float64)
     energies, initial, final = (as_array(part) for part in (bare.energies, bare.initial, bare.final))
-    before = least_tree(bare.structure, "from", bare.energies, bare.initial)
-    after = least_tree(bare.structure, "to", bare.energies, bare.final)
+    before = least_tree(bare, "from")
+    after = least_tree(bare, "to")
     through = before.energy + after.energy
     limit = _limit(through, before, after, math.inf if threshold is None else threshold)
     states = through <= limit
@@ -93,6 +94,7 @@ def live(graph: Graph) -> Graph:
     """The graph without its gradient and attributes and, if it has cycles, with arcs on no path at +inf: a
     cycle there does no harm, and states and arcs keep their numbers."""
     bare = Graph(graph.structure, graph.energies.detach(), graph.initial.detach(), graph.final.detach())
+    bare = bare.with_symbols(graph.input_symbols, graph.output_symbols)  # for errors
     if graph.structure.is_acyclic:
         return bare
     kept = np.zeros(graph.arcs, np.bool_)

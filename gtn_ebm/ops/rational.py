@@ -22,6 +22,8 @@ def union(*graphs: Graph) -> Graph:
     Raises:
         GraphError: no graph, different dtypes or symbol tables, or attributes of different kinds under one
         name.
+
+    Cost: O(S + A) time and memory, of all graphs together.
     """
     _check(graphs)
     offsets = _first_states(graphs)
@@ -43,6 +45,8 @@ def concat(*graphs: Graph) -> Graph:
 
     Raises:
         GraphError: as ``union``.
+
+    Cost: O(S + A) time and memory, of all graphs together.
     """
     _check(graphs)
     offsets = _first_states(graphs)
@@ -69,10 +73,12 @@ def closure(graph: Graph, lower: int = 0, upper: int | None = None) -> Graph:
     A state stands before and after each copy of the graph, one copy for each path that is counted; epsilon
     arcs lead from it to each initial state of the next copy (with its initial energy) and to it from each
     final state of the last (with its final energy). Without ``upper`` there is a cycle: one state in all for
-    ``lower`` 0, else an epsilon arc back around the last copy. O(copies · size of the graph).
+    ``lower`` 0, else an epsilon arc back around the last copy.
 
     Raises:
         GraphError: not 0 ≤ lower ≤ upper with an upper of at least 1.
+
+    Cost: O(copies · (S + A)) time and memory; one copy where ``upper`` is left out and ``lower`` is 0.
 
     >>> closure(Graph.linear([0]), 1)
     Graph(4 states, 4 arcs, acceptor)

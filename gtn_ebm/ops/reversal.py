@@ -13,7 +13,9 @@ def reverse(graph: Graph) -> Graph:
     """The graph whose paths are those of ``graph`` from end to start: mirrored strings, the same energies.
 
     Arcs are turned round, and initial and final states change places; no state is added, since a graph may
-    have several initial states. Its own inverse. O(1) beside the arc map.
+    have several initial states. Its own inverse.
+
+    Cost: O(A) time and memory, for the arc map.
 
     >>> graph = reverse(Graph.linear([0, 1]))
     >>> graph.source, graph.destination, graph.input_labels

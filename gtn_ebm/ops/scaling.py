@@ -24,6 +24,8 @@ def scale(graph: Graph, factor: float | Tensor) -> Graph:
     Raises:
         GraphError: the factor is not one finite number.
 
+    Cost: O(S + A) time and memory.
+
     >>> scale(Graph.linear([0, 1], energies=torch.tensor([1.0, 2.0])), -2.0).energies
     tensor([-2., -4.])
     """

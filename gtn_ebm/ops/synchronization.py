@@ -39,9 +39,10 @@ def synchronize(graph: Graph, *, max_states: int | None = None) -> Graph:
     Raises:
         GraphError: a cycle whose numbers of labels differ, or more than ``max_states`` states.
 
-    Source: Mohri, "Edit-distance of weighted automata: general definitions and algorithms" (2003). A state is
-    made for every state and every string that waits there: as many as the labels' delays allow, which may
-    be exponential in the largest delay.
+    Source: Mohri, "Edit-distance of weighted automata: general definitions and algorithms" (2003).
+
+    Cost: time and memory of the result: a state for every state and every string that waits there, as many as
+    the labels' delays allow, which may be exponential in the largest delay.
 
     >>> late = Graph.linear([0, 1, -1], [-1, -1, 2])  # reads 0 and 1, then writes 2
     >>> early = synchronize(late)

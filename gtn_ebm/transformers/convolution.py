@@ -58,10 +58,10 @@ class ConvolutionalTransducer(nn.Module):
         self.width, self.stride, self.beta = width, stride, beta
 
     def forward(self, energies: Tensor) -> Tensor:
-        if energies.ndim != 3 or energies.shape[1] < self.width:
+        if not isinstance(energies, Tensor) or energies.ndim != 3 or energies.shape[1] < self.width:
+            shape = list(energies.shape) if isinstance(energies, Tensor) else f"{energies!r:.60}"
             raise GraphError(
-                f"energies must be [sequences, frames, classes] of {self.width} frames at least, "
-                f"not {list(energies.shape)}"
+                f"energies must be [sequences, frames, classes] of {self.width} frames at least, not {shape}"
             )
         batch, _, classes = energies.shape
         windows = energies.unfold(1, self.width, self.stride).transpose(2, 3)

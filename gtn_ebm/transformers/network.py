@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from gtn_ebm.inference import best_path, free_energy
 from gtn_ebm.inference.expectation import check_finite
@@ -65,30 +66,37 @@ class GraphTransformerNetwork(nn.Module):
         selector: PathSelector | None = None,
     ):
         super().__init__()
+        if wrong := [one for one in transformers if not isinstance(one, nn.Module)]:
+            raise GraphError(f"transformers are torch modules, not {wrong[0]!r:.60}")
         self.transformers = nn.Sequential(*transformers)
-        self.graph_loss = GraphLoss(loss) if isinstance(loss, str) else loss
+        self.graph_loss = loss if isinstance(loss, GraphLoss) else GraphLoss(loss)
         self.selector = PathSelector() if selector is None else selector
+        if not isinstance(self.selector, PathSelector):
+            raise GraphError(f"the selector must be a PathSelector, not {selector!r:.60}")
 
     def forward(self, inputs: Any) -> list[Graph]:
         graphs: list[Graph] = self.transformers(inputs)
         return graphs
 
-    def loss(self, inputs: Any, answers: Sequence[Any]) -> Tensor:
+    def loss(self, inputs: Any, answers: Sequence[Any], right: Sequence[Graph] | None = None) -> Tensor:
         """The loss of each item, [B]; its limit, +inf for most, with a gradient of 0 where no path writes the
         desired answer.
 
         Args:
             answers: as the selector takes them: labels, a string in the graphs' output symbols, or an
                 acceptor.
+            right: the paths that are right, where more is known of them (see ``GraphLoss.energies``).
         """
-        losses: Tensor = self.graph_loss.of_energies(**self.energies(inputs, answers))
+        losses: Tensor = self.graph_loss.of_energies(**self.energies(inputs, answers, right))
         return losses
 
-    def energies(self, inputs: Any, answers: Sequence[Any]) -> dict[str, Tensor]:
+    def energies(
+        self, inputs: Any, answers: Sequence[Any], right: Sequence[Graph] | None = None
+    ) -> dict[str, Tensor]:
         """The energies that the loss is made of, by name: those of several networks that read the same add up
         to those of one system (see ``GraphLoss.energies``)."""
         graphs = self(inputs)
-        return self.graph_loss.energies(graphs, self.selector.acceptors(graphs, answers))
+        return self.graph_loss.energies(graphs, self.selector.acceptors(graphs, answers), right)
 
     @torch.no_grad()
     def read(self, inputs: Any, beta: float = 1.0) -> list[Reading | None]:

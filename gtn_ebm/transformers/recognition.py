@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gtn_ebm.arguments import takes_graphs
+from gtn_ebm.arguments import check_graphs, takes_graphs
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.ops.arc_maps import carry_attributes
@@ -69,32 +70,55 @@ class RecognitionTransformer(nn.Module):
         classes: their names.
         attribute: of the segmentation graphs, a tensor [A, …] that holds the pieces. The interpretation
             graphs carry all attributes but this one; ``arc_maps[0]`` leads back to it.
+        segment: for a network that sees more than pieces, such as the image around them, or that reads
+            frames: from a batch of whatever the network takes to its segmentation graphs. Their arcs, one
+            graph after the other, are the rows of the energies, and their attributes stay.
 
-    Called with B segmentation graphs it gives B interpretation graphs (see ``interpretation_graph``).
+    Called with B segmentation graphs, or with what ``segment`` makes B of, it gives B interpretation graphs
+    (see ``interpretation_graph``).
 
     Raises:
         GraphError: a graph without the attribute, or a network that gives energies of another shape.
+
+    >>> images = torch.zeros(2, 5, 3)  # of 5 columns
+    >>> columns = nn.Sequential(nn.Linear(3, 4), nn.Flatten(0, 1))  # [B, 5, 3] → [B · 5, 4]
+    >>> RecognitionTransformer(columns, segment=lambda images: [Graph.linear([0] * 5)] * len(images))(images)
+    [Graph(6 states, 20 arcs, acceptor), Graph(6 states, 20 arcs, acceptor)]
     """
 
-    def __init__(self, network: nn.Module, classes: Symbols | None = None, attribute: str = "input"):
+    def __init__(
+        self,
+        network: Callable[[Any], Tensor],
+        classes: Symbols | None = None,
+        attribute: str = "input",
+        *,
+        segment: Callable[[Any], Sequence[Graph]] | None = None,
+    ):
         super().__init__()
+        if not callable(network):
+            raise GraphError(f"the network must be a torch module, or a function, not {network!r:.60}")
         self.network = network
         self.classes = classes
         self.attribute = attribute
+        self.segment = segment
 
-    @takes_graphs
-    def forward(self, segmentations: Sequence[Graph]) -> list[Graph]:
+    def forward(self, inputs: Any) -> list[Graph]:
+        segmentations = inputs if self.segment is None else self.segment(inputs)
+        check_graphs(segmentations, "segmentations")
         if not segmentations:
             return []
-        energies = self.network(torch.cat([self._pieces(graph) for graph in segmentations]))
+        if self.segment is None:
+            inputs = torch.cat([self._pieces(graph) for graph in segmentations])
+            segmentations = [self._without_pieces(graph) for graph in segmentations]
+        energies = self.network(inputs)
         counts = [graph.arcs for graph in segmentations]
-        if energies.ndim != 2 or len(energies) != sum(counts):
+        if not isinstance(energies, Tensor) or energies.ndim != 2 or len(energies) != sum(counts):
+            shape = list(energies.shape) if isinstance(energies, Tensor) else f"{energies!r:.60}"
             raise GraphError(
-                f"the network gave energies {list(energies.shape)} of {sum(counts)} pieces; they must be "
-                "[pieces, classes]"
+                f"the network gave energies {shape} of {sum(counts)} pieces; they must be [pieces, classes]"
             )
         return [
-            interpretation_graph(self._without_pieces(graph), of_graph, classes=self.classes)
+            interpretation_graph(graph, of_graph, classes=self.classes)
             for graph, of_graph in zip(segmentations, energies.split(counts), strict=True)
         ]
 

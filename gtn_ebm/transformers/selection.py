@@ -38,6 +38,8 @@ class PathSelector(nn.Module):
 
     def __init__(self, acceptor: Callable[[Any], Graph] | None = None):
         super().__init__()
+        if acceptor is not None and not callable(acceptor):
+            raise GraphError(f"an acceptor is made by a function of the answer, not {acceptor!r:.60}")
         self.acceptor = acceptor
 
     def forward(self, graphs: Sequence[Graph], answers: Sequence[Any]) -> list[Graph]:

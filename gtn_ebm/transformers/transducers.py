@@ -96,8 +96,8 @@ def bigram(labels: int) -> Graph:
     Raises:
         GraphError: no label.
     """
-    if labels < 1:
-        raise GraphError(f"a bigram needs a label at least, not {labels}")
+    if not isinstance(labels, int | np.integer) or labels < 1:
+        raise GraphError(f"a bigram needs a number of labels, 1 or more, not {labels!r:.60}")
     before, label = np.indices((labels + 1, labels)).reshape(2, -1)
     return Graph(Structure(before, 1 + label, label, states=labels + 1), final=range(labels + 1))
 
@@ -118,10 +118,13 @@ def word_pieces(pieces: Sequence[Sequence[int]]) -> Graph:
     >>> compose(word_pieces([[0], [1], [0, 1]]), Graph.linear([0, 1]))  # 0 and 1, or 01 in one
     Graph(4 states, 4 arcs, transducer)
     """
-    if not pieces or not all(map(len, pieces)):
-        raise GraphError("word pieces need a piece at least, and none may be empty")
-    if min(map(min, pieces)) < 0:
-        raise GraphError(f"pieces are made of labels ≥ 0, not {min(map(min, pieces))}")
+    if not pieces or not all(isinstance(piece, Sequence) and len(piece) for piece in pieces):
+        raise GraphError("word pieces need a piece at least, each a list of labels and none empty")
+    wrong = [
+        label for piece in pieces for label in piece if not isinstance(label, int | np.integer) or label < 0
+    ]
+    if wrong:
+        raise GraphError(f"pieces are made of labels ≥ 0, not {wrong[0]!r:.60}")
     source, destination, read, written = [], [], [], []
     states = 1
     for label, piece in enumerate(pieces):

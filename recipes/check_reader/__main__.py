@@ -33,6 +33,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""How much torch's convolutions keep of shapes that they have met: nearly every batch has one of its
+own, and a thousand of each, as they are by default, would be gigabytes that are never used again."""
+
+MOST_PRIMITIVES = 16
+
 ModelFolder = Annotated[Path, typer.Option("--model", help="Folder that train made.")]
 DigitsFolder = Annotated[
     str | None,
@@ -53,7 +59,7 @@ Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As often as wan
 SomeEpochs = Annotated[int, typer.Option(min=1, help="On the data, after pretraining, with each loss.")]
 SomeImages = Annotated[int | None, typer.Option(min=1, help="Of the training part; all if omitted.")]
 ComparisonOut = Annotated[
-    Path, typer.Option(help="Folder for the trainings and comparison.md; goes on where it stopped.")
+    Path, typer.Option(help="Folder for the trainings, comparison.md and gallery/; goes on where it stopped.")
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="On the data, after pretraining.")]
 Pretraining = Annotated[
@@ -103,7 +109,7 @@ def compare(
     images: SomeImages = None,
     pretraining: Pretraining = Settings.pretraining,
 ) -> None:
-    """Trains with each loss from one pretraining: a table of how well each reads the validation part."""
+    """Trains with each loss from one pretraining: how well each reads the validation part, and a gallery."""
     _leave_a_core()
     _check_is_folder(out)
     names = list(dict.fromkeys(by_name(name).name for name in loss or LOSSES))
@@ -236,6 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command and its options; those of the command line where None.
     """
     cv2.setNumThreads(1)
+    for capacity in PRIMITIVES:
+        os.environ.setdefault(capacity, str(MOST_PRIMITIVES))
     run(app, arguments)
 
 

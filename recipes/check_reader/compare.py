@@ -1,9 +1,9 @@
-"""Every loss beside the others: one start, one budget, the same images."""
+"""Every loss beside the others: one start, one budget, the same images; a table, and a gallery."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from gtn_ebm import GtnEbmError
 from gtn_ebm.io.files import write_whole
 from recipes.check_reader.grammar import Grammar
 from recipes.check_reader.reader import CheckReader
-from recipes.check_reader.training import Material, Settings, Training
+from recipes.check_reader.training import Labelled, Material, Settings, Training
 
 FIGURES = {
     "validation_string_rate": "string rate",
@@ -44,7 +44,8 @@ def compare(
         epochs: on the images, 1 or more, with each loss. The learning rate rises and falls within them.
         images: of the material, to learn from; all where None.
         out: folder for ``seed-N/pretraining`` and ``seed-N/LOSS``, ``comparison.json`` with a row a training,
-            and ``comparison.md``. Both tables are written anew after each training.
+            and ``comparison.md``. Both tables are written anew after each training; in the end ``gallery/``
+            shows the energies that each loss came to from the first seed.
 
     Returns:
         The table, in Markdown.
@@ -67,7 +68,21 @@ def compare(
                 write_whole(out / "comparison.json", json.dumps(rows, indent=1) + "\n")
                 write_whole(out / "comparison.md", table(rows))
                 bar.update()
+    trained = [row["loss"] for row in rows if row["seed"] == seeds[0] and "error" not in row]
+    _show({loss: out / f"seed-{seeds[0]}" / loss for loss in trained}, material.validation, out / "gallery")
     return table(rows)
+
+
+def _show(folders: Mapping[str, Path], images: Sequence[Labelled], out: Path) -> None:
+    from recipes.check_reader import gallery  # it takes a while to load what draws
+
+    gallery.write(
+        {
+            loss: gallery.rivalry(CheckReader.load(folder), images, f"energies of {loss}")
+            for loss, folder in folders.items()
+        },
+        out,
+    )
 
 
 def _finished(training: Training) -> CheckReader:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gtn_ebm import Graph, GraphError, Structure, edit_distance, free_energy
 from gtn_ebm.losses import GraphLoss, by_name
-from gtn_ebm.transformers import CompositionTransformer, PathSelector
+from gtn_ebm.transformers import CompositionTransformer, GraphTransformerNetwork, PathSelector
 from recipes.check_reader.data import Box
 from recipes.check_reader.displacement import meanings, spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.perturbation import perturbed
-from recipes.check_reader.recognition import Evidence
+from recipes.check_reader.recognition import Evidence, recognise_places, recognise_regions
 from recipes.check_reader.segmentation import Segmentation, overlaps
 from recipes.check_reader.synthetic import SyntheticAmount
 
@@ -54,7 +54,7 @@ class Lesson(NamedTuple):
     drawing: Drawing | None
 
 
-class ReaderLoss:
+class ReaderLoss(GraphLoss):
     """A loss with its options as they are where omitted, fitted to graphs of any energies.
 
     How it is fitted depends on what it gives for a graph of two answers, not on its name.
@@ -63,7 +63,6 @@ class ReaderLoss:
         name: of a loss in ``gtn_ebm.losses``; where it needs costs they are edit distances up to MOST_EDITS.
 
     Attributes:
-        of_graphs: the loss of one graph.
         normalised: whether its energies are E − F_1(all), that is −log p ≥ 0 in nats: for losses of absolute
             energies, which change where all energies rise by one number. Those of an image have no zero of
             their own, and as many parts as the image has characters.
@@ -77,50 +76,35 @@ class ReaderLoss:
     """
 
     def __init__(self, name: str):
-        self._needs = set(by_name(name).needs)
-        needs_costs = self._needs & {"costs", "expected_cost"}
-        self.of_graphs = GraphLoss(
-            name, cost=partial(edit_distance, at_most=MOST_EDITS) if needs_costs else None
-        )
+        needs = set(by_name(name).needs)
+        needs_costs = needs & {"costs", "expected_cost"}
+        super().__init__(name, cost=partial(edit_distance, at_most=MOST_EDITS) if needs_costs else None)
+        self.normalised = self.perturbed = self.bounded = False
         alike = self._of_two(0.0, 0.0)
-        self.normalised = not math.isclose(alike, self._of_two(10.0, 10.0), rel_tol=1e-3, abs_tol=1e-3)
-        self.perturbed = not self.normalised and alike == 0
-        self.bounded = self._needs >= {"desired", "wrong"} and self._overflows()
-
-    @property
-    def beta(self) -> float:
-        """Inverse temperature of the energies."""
-        return self.of_graphs.beta
+        normalised = not math.isclose(alike, self._of_two(10.0, 10.0), rel_tol=1e-3, abs_tol=1e-3)
+        bounded = needs >= {"desired", "wrong"} and self._overflows()
+        self.normalised, self.perturbed, self.bounded = normalised, not normalised and alike == 0, bounded
 
     @property
     def tells_answers_apart(self) -> bool:
         """Whether it needs more of an answer than whether it is the desired one."""
-        return not self._needs <= {"desired", "everything", "wrong"}
+        return not set(self.of_energies.needs) <= {"desired", "everything", "wrong"}
 
-    def __call__(
+    def energies(
         self, everything: Sequence[Graph], desired: Sequence[Graph], right: Sequence[Graph] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The loss of each graph, [B], and whether its answer is in reach; where not, it is no loss to use.
-
-        Args:
-            everything, desired: as of ``GraphLoss``.
-            right: the paths of the desired answer, where more is known of them than what they write.
-        """
-        energies = self.of_graphs.energies(everything, desired)
-        if right is not None and "desired" in energies:
-            energies["desired"] = free_energy(right, self.beta)
+    ) -> dict[str, Tensor]:
+        energies = super().energies(everything, desired, right)
         if self.normalised:
             energies = _normalised(energies, free_energy(everything, 1.0))
         if self.bounded:
             too_far = energies["desired"] - energies["wrong"] > FARTHEST
             energies["desired"] = energies["desired"].masked_fill(too_far, torch.inf)
-        of_each = self.of_graphs.of_energies(**energies)
-        return of_each, torch.isfinite(energies.get("desired", of_each))
+        return energies
 
     def _of_two(self, desired: float, other: float) -> float:
         """What it gives where there are two answers of these energies."""
         graph = Graph(Structure([0, 0], [1, 1], [0, 1]), torch.tensor([desired, other]))
-        return float(self.of_graphs([graph], [Graph.linear([0])]))
+        return float(self([graph], [Graph.linear([0])]))
 
     def _overflows(self) -> bool:
         try:
@@ -155,22 +139,31 @@ def losses(
         loss: of each graph.
     """
     segmentations = [lesson.segmentation for lesson in lessons]
-    evidence: list[Evidence] = network(segmentations)
-    interpretations, places = map(list, zip(*evidence, strict=True))
+    digits = [lesson.digits for lesson in lessons]
+    evidence: Evidence = network(segmentations)
+    interpretations, places = recognise_regions(evidence), recognise_places(evidence)
     if loss.perturbed:
         interpretations = perturbed(interpretations, segmentations, place=3)
         places = perturbed(places, segmentations, place=4)
-    sought = list(map(guided, interpretations, lessons))
-    right = PathSelector(partial(_part_meant, grammar))(sought, lessons)
-    amounts = CompositionTransformer(grammar.graph)(interpretations)
-    digits = [lesson.digits for lesson in lessons]
-    of_amounts, in_amounts = loss(amounts, PathSelector().acceptors(amounts, digits), right)
-    selector = PathSelector(spellings)
-    if loss.tells_answers_apart:
-        places, selector = CompositionTransformer(meanings())(places), PathSelector()
-    of_places, in_places = loss(places, selector.acceptors(places, digits))
+    drawn = PathSelector(partial(_part_meant, grammar))(list(map(guided, interpretations, lessons)), lessons)
+    amounts = GraphTransformerNetwork(CompositionTransformer(grammar.graph), loss=loss)
+    of_amounts, in_amounts = _reached(loss, amounts.energies(interpretations, digits, right=drawn))
+    of_places, in_places = _reached(loss, _network_of_places(loss).energies(places, digits))
     reachable = in_amounts & in_places
     return torch.where(reachable, of_amounts + of_places, 0.0), int((~reachable).sum())
+
+
+def _network_of_places(loss: ReaderLoss) -> GraphTransformerNetwork:
+    """From graphs of places to those of what they mean, if the loss must know that of wrong answers, too."""
+    if loss.tells_answers_apart:
+        return GraphTransformerNetwork(CompositionTransformer(meanings()), loss=loss)
+    return GraphTransformerNetwork(loss=loss, selector=PathSelector(spellings))
+
+
+def _reached(loss: GraphLoss, energies: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The loss of each graph, [B], and whether its answer is in reach; where not, it is no loss to use."""
+    of_each: Tensor = loss.of_energies(**energies)
+    return of_each, torch.isfinite(energies.get("desired", of_each))
 
 
 def guided(interpretation: Graph, lesson: Lesson) -> Graph:

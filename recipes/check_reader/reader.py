@@ -24,7 +24,7 @@ from gtn_ebm.transformers import CompositionTransformer, ForwardScorer, PathSele
 from recipes.check_reader.data import load_image
 from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
-from recipes.check_reader.recognition import Evidence, RecognitionTransformer
+from recipes.check_reader.recognition import RecognitionNetwork, recognise_places, recognise_regions
 from recipes.check_reader.segmentation import Segmentation, segment
 
 Image = str | Path | NDArray[np.uint8]
@@ -92,9 +92,7 @@ class CheckReader:
     '12345'
     """
 
-    def __init__(
-        self, network: RecognitionTransformer, grammar: Grammar, threshold: float, beta: float = 1.0
-    ):
+    def __init__(self, network: RecognitionNetwork, grammar: Grammar, threshold: float, beta: float = 1.0):
         self.network = network.eval()
         self.grammar = grammar
         self.threshold = threshold
@@ -129,23 +127,22 @@ class CheckReader:
     def read_segmentations(self, segmentations: Sequence[Segmentation]) -> list[Reading]:
         """Reads a batch of images already segmented."""
         evidence = self.network(segmentations)
-        amounts = CompositionTransformer(self.grammar.graph)([seen.interpretation for seen in evidence])
-        return [self._reading(*parts) for parts in zip(segmentations, evidence, amounts, strict=True)]
+        interpretations, places = recognise_regions(evidence), recognise_places(evidence)
+        amounts = CompositionTransformer(self.grammar.graph)(interpretations)
+        return list(map(self._reading, segmentations, interpretations, places, amounts))
 
-    def _reading(self, segmentation: Segmentation, evidence: Evidence, amount: Graph) -> Reading:
+    def _reading(
+        self, segmentation: Segmentation, interpretation: Graph, places: Graph, amount: Graph
+    ) -> Reading:
+        seen = segmentation, interpretation, places, amount
         answers = candidates(amount)
         # In float64, for float32 cannot tell the confidences of sure answers from 1.
-        energies = answer_energies(
-            amount.to(torch.float64), evidence.places.to(torch.float64), answers, self.beta
-        )
+        energies = answer_energies(amount.to(torch.float64), places.to(torch.float64), answers, self.beta)
         if not energies.isfinite().any():
-            return Reading("", math.inf, 0.0, False, segmentation, *evidence, amount)
+            return Reading("", math.inf, 0.0, False, *seen)
         best = int(energies.argmin())
         confidence = functional.softmin(energies, 0)[best].item()
-        accepted = confidence >= self.threshold
-        return Reading(
-            answers[best], energies[best].item(), confidence, accepted, segmentation, *evidence, amount
-        )
+        return Reading(answers[best], energies[best].item(), confidence, confidence >= self.threshold, *seen)
 
     def save(self, directory: str | Path) -> None:
         """Writes ``model.safetensors``, ``model.json`` and ``grammar.txt``, each whole or not at all.
@@ -157,7 +154,7 @@ class CheckReader:
         directory.mkdir(parents=True, exist_ok=True)
         description = {
             "format": FORMAT,
-            "classes": list(self.network.classes),
+            "classes": list(CLASSES),
             "channels": list(self.network.channels),
             "threshold": self.threshold,
             "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
@@ -178,7 +175,7 @@ class CheckReader:
         directory = Path(directory)
         channels, threshold, beta = _description(directory / "model.json")
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
-            network = RecognitionTransformer(CLASSES, channels)
+            network = RecognitionNetwork(channels)
         weights = _weights(directory / "model.safetensors", network)
         network.to_empty(device="cpu").load_state_dict(weights)
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold, beta)
@@ -233,7 +230,7 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _weights(path: Path, network: RecognitionTransformer) -> dict[str, Tensor]:
+def _weights(path: Path, network: RecognitionNetwork) -> dict[str, Tensor]:
     """The tensors of a file, read once their names and shapes are seen to be the network's."""
     expected = {name: ("F32", list(weight.shape)) for name, weight in network.state_dict().items()}
     try:

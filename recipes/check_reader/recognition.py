@@ -1,4 +1,5 @@
-"""The recognition transformer: from a segmentation graph to an interpretation graph.
+"""The recognition transformers, and the network that they share: from segmented images to graphs of what is
+seen.
 
 A convolutional trunk sees the whole image once; the features of every candidate region are then read off
 running sums along the rows, between the seams that bound the region, so that a region more costs next to
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gtn_ebm import Graph, Symbols
-from gtn_ebm.transformers import interpretation_graph
+from gtn_ebm import Graph
+from gtn_ebm.transformers import RecognitionTransformer
 from recipes.check_reader.displacement import PLACES, DisplacementNetwork
 from recipes.check_reader.dropout import ImageDropout
+from recipes.check_reader.grammar import CLASSES
 from recipes.check_reader.segmentation import HEIGHT, Segmentation
 
 STRIDE = 4
@@ -33,15 +35,32 @@ BINS = 5
 
 
 class Evidence(NamedTuple):
-    """What the recognition transformer sees in an image.
+    """What the network sees in B images.
 
     Attributes:
-        interpretation: the interpretation graph, an arc for each region of the segmentation and class.
-        places: the graph of the space displacement network, an arc for each place and class.
+        segmentations: of the images.
+        regions: float32 [ΣR, CLASSES], the energies of all regions of all images.
+        places: float32 [W, PLACES] for each image, the energies of its places.
     """
 
-    interpretation: Graph
-    places: Graph
+    segmentations: Sequence[Segmentation]
+    regions: Tensor
+    places: list[Tensor]
+
+
+recognise_regions = RecognitionTransformer(
+    lambda evidence: evidence.regions,
+    CLASSES,
+    segment=lambda evidence: [segmentation.graph for segmentation in evidence.segmentations],
+)
+"""Evidence → B interpretation graphs, an arc for each region of the segmentation and class."""
+
+recognise_places = RecognitionTransformer(
+    lambda evidence: torch.cat(evidence.places),
+    PLACES,
+    segment=lambda evidence: [Graph.linear(np.arange(len(energies))) for energies in evidence.places],
+)
+"""Evidence → B graphs of the space displacement network, an arc for each place and class."""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -79,21 +98,18 @@ class Block(nn.Module):
         return x + self.second(y * inside)
 
 
-class RecognitionTransformer(nn.Module):
-    """Gives every region of a segmentation graph an energy for every class, float32.
+class RecognitionNetwork(nn.Module):
+    """Gives every region and every place of an image an energy for every class, float32.
 
-    Unlike that of ``gtn_ebm.transformers`` it sees more than the pieces to be classified: the whole image.
-    An image's energies do not depend on the images beside it in a batch. While training, layers compute in
-    bfloat16.
+    It sees more than the pieces to be classified: the whole image. An image's energies do not depend on the
+    images beside it in a batch. While training, layers compute in bfloat16.
 
     Args:
-        classes: the symbols it tells apart.
         channels: of the trunk at each of three sizes.
     """
 
-    def __init__(self, classes: Symbols, channels: tuple[int, int, int] = (24, 48, 96)):
+    def __init__(self, channels: tuple[int, int, int] = (24, 48, 96)):
         super().__init__()
-        self.classes = classes
         self.channels = channels
         small, middle, large = channels
         self.stem = nn.Conv2d(1, small, 3, padding=1)
@@ -111,7 +127,7 @@ class RecognitionTransformer(nn.Module):
         self.style = nn.Linear(middle, 192)
         self.hidden = nn.Linear(middle * ROWS * BINS + 5, 192)
         self.kept = ImageDropout(0.2, place=2)
-        self.energies = nn.Linear(192, len(classes))
+        self.energies = nn.Linear(192, len(CLASSES))
         self.displacement_block = Block(large, large, (2, 1))
         self.displacement_norm = ChannelNorm(large)
         self.displacement_narrow = nn.Conv2d(large, middle, 1)
@@ -121,23 +137,13 @@ class RecognitionTransformer(nn.Module):
             self.energies.weight.mul_(0.3)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, segmentations: Sequence[Segmentation]) -> list[Evidence]:
-        """The evidence in each image."""
+    def forward(self, segmentations: Sequence[Segmentation]) -> Evidence:
         ink, inside = _batch(segmentations)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
             features, columns = self._features(ink, inside)
-        energies = self._region_energies(features, inside, segmentations)
-        counts = [len(segmentation.arcs) for segmentation in segmentations]
+        regions = self._region_energies(features, inside, segmentations)
         places = self.displacement(columns.float(), _feature_columns(segmentations), segmentations)
-        return [
-            Evidence(
-                interpretation_graph(segmentation.graph, of_regions, classes=self.classes),
-                interpretation_graph(Graph.linear(np.arange(len(of_places))), of_places, classes=PLACES),
-            )
-            for segmentation, of_regions, of_places in zip(
-                segmentations, energies.split(counts), places, strict=True
-            )
-        ]
+        return Evidence(segmentations, regions, places)
 
     def _region_energies(
         self, features: Tensor, inside: Tensor, segmentations: Sequence[Segmentation]

@@ -24,10 +24,10 @@ from gtn_ebm.io.files import write_beside, write_whole
 from gtn_ebm.losses import by_name
 from recipes.check_reader.augmentation import augment, vary_ink
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
-from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.grammar import Grammar
 from recipes.check_reader.objective import Drawing, Lesson, ReaderLoss, losses
 from recipes.check_reader.reader import CheckReader
-from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.recognition import RecognitionNetwork
 from recipes.check_reader.segmentation import Segmentation, segment
 from recipes.check_reader.synthetic import Amounts
 from recipes.processes import Processes
@@ -191,7 +191,7 @@ class Training:
         self.settings, self.material, self.grammar, self.out = settings, material, grammar, Path(out)
         self.processes = Processes()
         torch.manual_seed(settings.seed)
-        self.network = RecognitionTransformer(CLASSES)
+        self.network = RecognitionNetwork()
         if start is not None:
             self.network.load_state_dict(start.network.state_dict())
         self.average = copy.deepcopy(self.network)

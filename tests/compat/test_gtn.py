@@ -749,7 +749,7 @@ def test_pictures(tmp_path: Path) -> None:
     source = (tmp_path / "g.dot").read_text()
     assert '0 -> 1 [label = "a\\":x/0.5"];' in source
     assert '[label = "ε:y/0"]' in source
-    gtn.draw(g, str(tmp_path / "g.svg"))
+    gtn.draw(graph=g, file_name=str(tmp_path / "g.svg"))
     assert "<svg" in (tmp_path / "g.svg").read_text()
     with pytest.raises(ValueError, match="label 0 has no name"):
         gtn.write_dot(g, tmp_path / "g.dot", {1: "b"})

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from benchmarks.timing import peak_memory
 from gtn_ebm import Graph, GraphError, Structure
-from gtn_ebm.dense import fewest_frames, forced_align, posteriors
+from gtn_ebm.dense import fewest_frames, forced_align, posteriors, target_paths
 from gtn_ebm.dense.topologies import ctc
+from gtn_ebm.kernels import target_paths as kernels
 from tests.dense.test_least_energy import random_emissions
 from tests.enumeration import graphs, walks
 
@@ -142,6 +143,77 @@ def test_confidence_is_the_mean_posterior_of_what_is_read() -> None:
     assert math.isnan(forced_align(emissions, lengths, targets)[0].spans[0].confidence)
     with pytest.raises(GraphError, match="name the blank"):
         forced_align(emissions, None, targets, blank=None)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 40), st.integers(0, 200), st.sampled_from([1, 300, 1 << 28]))
+@settings(deadline=None, max_examples=200)
+def test_what_is_left_out_is_on_no_best_path(seed: int, labels: int, frames: int, chunk: int) -> None:
+    generator = np.random.default_rng(seed)
+    target = generator.integers(1, 5, labels)
+    heard = np.zeros(frames, np.int64)
+    heard[np.sort(generator.choice(frames, min(frames, labels), replace=False))] = target[:frames]
+    emissions = random_emissions(seed, frames, 5, impossible=0.02 * (seed % 3))
+    emissions[range(frames), heard] -= 4.0 * (seed % 5)
+    least, read = plain_recursion(emissions.numpy(), target.tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target_paths, "LARGEST_PLAIN", -1)
+        patch.setattr(target_paths, "CHUNK", chunk)
+        patch.setattr(target_paths, "FIRST_SHARE", [0.0, 1e-3, 1.0][seed % 3])
+        if least == math.inf:
+            with pytest.raises(GraphError, match="item 0 cannot be aligned"):
+                forced_align(emissions[None], None, [target])
+            return
+        (found,) = forced_align(emissions[None], None, [target])
+    assert found.energy.item() == pytest.approx(least, abs=1e-9)
+    assert found.labels.tolist() == read
+
+
+def test_what_costs_too_much_is_left_out() -> None:
+    """Where the network hears the target, only tiles near the path are worked out."""
+    places, frames = 40 * kernels.TILE, 120 * kernels.TILE
+    labels = np.arange(places - 1, dtype=np.int32) % 28 + 1
+    emissions = np.full((frames, 29), 9.0)
+    emissions[range(1, 3 * places - 3, 3), labels] = 0.0
+    emissions[emissions.min(1) > 0, 0] = 0.0
+    shares: list[float] = []
+    search = target_paths.TargetSearch(emissions, labels, 0, shares.append)
+    path = search.best()
+    assert path is not None
+    assert (
+        emissions[range(frames), np.where(path[1:] % 2, np.append(labels, 0)[path[1:] // 2], 0)].sum() == 0.0
+    )
+    widths = np.diff(search.bands).ravel()
+    assert widths.max() <= 8 * kernels.TILE
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_is_told_and_may_end_it(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_paths, "CHUNK", 100)
+    emissions, told = random_emissions(0, 3, 500, 4, impossible=0.0), list[float]()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        forced_align(emissions, None, [[1, 2], [3], []], progress=told.append)
+        assert told == sorted(told)
+        assert told[0] < 0.2
+        assert told[-1] == pytest.approx(1.0)
+
+        def interrupt(share: float) -> None:
+            if share > 0.5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            forced_align(emissions, None, [[1, 2], [3], []], progress=interrupt)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("targets", [None, 3, "ab"])
+def test_targets_must_be_graphs_or_rows(targets: object) -> None:
+    with pytest.raises(GraphError, match="targets must be"):
+        forced_align(torch.zeros(1, 2, 3), None, targets)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -8,16 +8,19 @@ import torch
 from gtn_ebm import Graph, GraphError, Structure, compose, free_energy, union
 from gtn_ebm.dense import (
     ASGLoss,
+    LatticeMWERLoss,
     LFMMILoss,
     MWERLoss,
     NLLLoss,
     STCLoss,
+    decode,
     desired_and_all,
     ngram,
     star_emissions,
 )
 from gtn_ebm.dense.topologies import asg, compact_ctc, correct_ctc, hmm, minimal_ctc, stc
 from gtn_ebm.io import Pronunciation, lexicon_graph
+from tests.enumeration import walks
 
 DOUBLE = torch.float64
 TARGETS = [[0, 1, 0], [1], [], [0, 0, 1]]
@@ -213,6 +216,28 @@ def test_mwer_is_the_expected_distance_less_its_mean():
     assert torch.autograd.gradgradcheck(loss, emissions)
 
 
+def test_mwer_of_a_lattice_is_the_expected_distance_over_its_paths():
+    targets = [[0, 1], [1]]
+
+    def lattices(emissions):
+        found = decode(emissions, torch.tensor([4, 3]), GRAPHS["ctc"], math.inf, lattice_beam=1e3, blank=2)
+        return [one.lattice for one in found]
+
+    def loss(emissions):
+        return LatticeMWERLoss(2.0, reduction="none")(lattices(emissions), targets)
+
+    emissions = energies(3, 2, 4).requires_grad_()
+    for found, graph, target in zip(loss(emissions), lattices(emissions), targets, strict=True):
+        every = walks(graph)
+        chances = torch.tensor([-2.0 * walk.energy for walk in every], dtype=DOUBLE).softmax(0)
+        costs = [edits(tuple(target), walk.outputs) for walk in every]
+        assert found.item() == pytest.approx(float(chances @ torch.tensor(costs, dtype=DOUBLE)), abs=1e-9)
+    assert torch.autograd.gradcheck(loss, emissions)
+    within = LatticeMWERLoss(2.0, at_most=1, reduction="none")(lattices(emissions), targets)
+    assert (within < loss(emissions)).all()
+    assert LatticeMWERLoss(zero_infinity=True)([Graph(Structure([], [], []))], [[0]]) == 0.0
+
+
 def test_what_has_no_path_is_infinite_or_nothing():
     graph, lengths = GRAPHS["ctc"], torch.tensor([2, 4])
     targets, hypotheses = [[0, 0], [0, 0]], [[[0, 0]], [[0, 0], [0, 1, 0, 1, 0]]]
@@ -274,6 +299,9 @@ def test_half_precision_loses_nothing_in_the_difference():
         (lambda: NLLLoss(GRAPHS["ctc"], beta=0.0), "β must be positive"),
         (lambda: MWERLoss(GRAPHS["ctc"], beta=math.inf), "needs a finite β"),
         (lambda: MWERLoss(GRAPHS["ctc"])(energies(3, 2), [1], [[0]] * 2, [[[0]]] * 2), "lengths must be"),
+        (lambda: LatticeMWERLoss(beta=math.inf), "needs a finite β"),
+        (lambda: LatticeMWERLoss()([GRAPHS["ctc"]], []), "as many targets, not 0"),
+        (lambda: LatticeMWERLoss()([None], [[0]]), "LatticeMWERLoss: a lattice"),
         (lambda: ASGLoss(-1), "classes must be a whole number"),
         (lambda: STCLoss()(energies(3), LENGTHS, [[1, 0]] * 4), "the blank is in the target"),
         (lambda: MWERLoss(GRAPHS["ctc"])(energies(3, 1), None, [[0]], [[]]), "item 0 has no hypotheses"),

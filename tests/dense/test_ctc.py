@@ -128,7 +128,10 @@ def test_the_module_is_the_function():
     [
         ({"targets": torch.tensor([[1, 4]])}, "item 0: its target has labels from 1 to 4"),
         ({"targets": torch.tensor([[1, -1]])}, "item 0: its target has labels from -1 to 1"),
+        ({"targets": torch.tensor([[1, 2**33 + 1]])}, "item 0: its target has labels from 1 to 2147483647"),
+        ({"targets": torch.tensor([[1, -(2**33)]])}, "item 0: its target has labels from -1 to 1"),
         ({"targets": torch.tensor([[1.0, 2.0]])}, "targets must be integers"),
+        ({"targets": torch.tensor([[True, True]])}, "targets must be integers"),
         ({"targets": torch.tensor([[1, 2]] * 2)}, "targets for 2 items"),
         ({"targets": torch.tensor([1])}, r"target_lengths has 2, outside 0 … 1"),
         ({"input_lengths": [7]}, "item 0: input_lengths has 7, outside 0 … 6"),

@@ -86,7 +86,7 @@ def test_any_graph_as_by_composition(graph: Graph, frames: int, seed: int, in_bl
 def test_chains_as_by_composition(seed: int, states: int, frames: int, block: int) -> None:
     graph, emissions = random_chain(seed, states, 3), random_emissions(seed, frames, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_frames_at_a_time", lambda frames, states: block)
+        patch.setattr(module, "frames_at_a_time", lambda frames, states: block)
         check(emissions, graph)
 
 

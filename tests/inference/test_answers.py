@@ -19,6 +19,7 @@ from gtn_ebm import (
 )
 from gtn_ebm.inference import answer_energies, best_answers, random_answers
 from tests import written_out
+from tests.answers import with_random_energies
 from tests.enumeration import requiring_grad, walks
 from tests.inference.test_sampling import are_likely
 from tests.written_out import random_graphs
@@ -70,7 +71,8 @@ def test_the_best_answers_are_those_of_least_energy(summed):
 
 @pytest.mark.parametrize("beta", [0.5, math.inf])
 def test_their_energies_are_differentiable(beta):
-    for graph, _ in random_graphs(50, 3, large=False):
+    for seed, (tied, _) in enumerate(random_graphs(200, 3, large=False)):
+        graph, _ = with_random_energies(tied, seed)
         answers, _ = by_answer(graph, walks(graph), beta)
         ours, theirs = requiring_grad(graph), requiring_grad(graph)
         found = best_answers(graph.with_energies(*ours), 2, beta)
@@ -174,6 +176,18 @@ def test_random_answers_come_as_often_as_they_are_probable(beta):
             answer.energy.item() == pytest.approx(wanted[tuple(answer.labels)], rel=1e-9, abs=1e-9)
             for answer in found
         )
+
+
+def test_random_answers_have_the_energies_of_enumeration():
+    for seed, (graph, beta) in enumerate(random_graphs(200, 6)):
+        parts = requiring_grad(graph)
+        answers, energies = by_answer(graph.with_energies(*parts), walks(graph), beta)
+        found = random_answers(graph.with_energies(*parts), 3, beta, torch.Generator().manual_seed(seed))
+        ours = torch.stack([answer.energy for answer in found])
+        theirs = energies[[answers.index(tuple(answer.labels)) for answer in found]]
+        np.testing.assert_allclose(ours.detach(), theirs.detach(), rtol=0, atol=1e-9)
+        for one, other in zip(*(torch.autograd.grad(x.sum(), parts) for x in (ours, theirs)), strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -42,6 +42,17 @@ def test_chains_stay_in_the_distribution(window):
         assert are_likely(arcs_of(chains.move(graph, 1)), shares(graph, beta), count)
 
 
+def test_chains_give_paths_with_the_energies_of_enumeration():
+    for seed, (graph, beta) in enumerate(random_graphs(200, 20)):
+        energies = {}
+        for walk in walks(graph):
+            energies.setdefault(walk.arcs, []).append(walk.energy)
+        chains = PathChains(graph, [best_path(graph)] * 3, beta, seeded(seed), window=2)
+        for path in chains.move(graph, 5):
+            wanted = energies[tuple(path.arcs.tolist())]
+            assert min(abs(energy - path.energy.item()) for energy in wanted) < 1e-9
+
+
 @pytest.mark.parametrize("window", [1, 100])
 def test_chains_reach_the_distribution_from_anywhere(window):
     for seed, (graph, beta) in enumerate(random_graphs(30, 10 + window)):
@@ -122,7 +133,7 @@ def test_bad_input_is_refused():
         with pytest.raises(GraphError, match=message):
             PathChains(graph, [path._replace(arcs=np.array(arcs, np.int64))])
     nothing = Graph(Structure([], [], []))
-    with pytest.raises(GraphError, match="begins with a Path, not None"):
+    with pytest.raises(GraphError, match=r"paths\[0\] must be a Path, not None"):
         PathChains(nothing, [best_path(nothing)])
     with pytest.raises(GraphError, match="-1 moves"):
         PathChains(graph, [path]).move(graph, -1)

@@ -11,7 +11,7 @@ import torch
 from gtn_ebm import CycleError, Graph, GraphError, Structure, best_path, random_paths
 from gtn_ebm.inference import random_answers, reinforce, relaxed_paths, straight_through
 from tests import written_out
-from tests.enumeration import walks
+from tests.enumeration import requiring_grad, walks
 from tests.inference.test_sampling import are_likely
 from tests.written_out import random_graphs
 
@@ -91,6 +91,58 @@ def test_straight_through_is_exact_for_what_is_linear():
     (gradient,) = torch.autograd.grad((uses @ weights).mean(), energies)
     wanted = exact_gradient(lambda of_paths: of_paths @ weights)
     np.testing.assert_allclose(gradient.numpy(), wanted.numpy(), atol=1e-12)
+
+
+def test_straight_through_is_that_of_enumeration():
+    """The arcs of each path, and the gradient of the posteriors."""
+    for seed, (graph, beta) in enumerate(random_graphs(200)):
+        parts, found = requiring_grad(graph), walks(graph)
+        weights = torch.rand(graph.arcs, dtype=torch.float64, generator=seeded(seed))
+        uses = straight_through(graph.with_energies(*parts), random_paths(graph, 2, beta, seeded(seed)), beta)
+        assert {tuple(row.nonzero()[:, 0].tolist()) for row in uses} <= {
+            tuple(sorted(walk.arcs)) for walk in found
+        }
+        plain = graph.with_energies(*parts)
+        of_paths = written_out.uses(graph, found) @ weights
+        exact = torch.softmax(-beta * written_out.energies(plain, found), 0) @ of_paths
+        ours, theirs = (torch.autograd.grad(value, parts) for value in ((uses @ weights).mean(), exact))
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-9)
+
+
+def test_reinforce_is_its_formula():
+    """−β/(N − 1) Σ (c_k − c̄) ∇E_k, with energies of paths written out."""
+    for seed, (graph, beta) in enumerate(random_graphs(200, 1)):
+        parts, found = requiring_grad(graph), walks(graph)
+        given = graph.with_energies(*parts)
+        paths = random_paths(given, 4, beta, seeded(seed))
+        costs = torch.rand(4, dtype=torch.float64, generator=seeded(seed))
+        ours = reinforce([path.energy for path in paths], costs, beta)
+        arcs = [walk.arcs for walk in found]
+        energies = written_out.energies(given, found)
+        chosen = torch.stack([_of_arcs(path, arcs, energies) for path in paths])
+        theirs = -beta / 3 * ((costs - costs.mean()) * chosen).sum()
+        assert ours.item() == pytest.approx(costs.mean().item(), abs=1e-9)
+        gradients = (torch.autograd.grad(value, parts[0]) for value in (ours, theirs))
+        for one, other in zip(*gradients, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-9)
+
+
+def _of_arcs(path, arcs, energies):
+    """The energy, among those written out, of a path along the same arcs: without arcs, any of the ends'."""
+    return energies[arcs.index(tuple(path.arcs.tolist()))]
+
+
+def test_relaxed_paths_share_out_one_path():
+    """Softly among all, and frozen they are paths."""
+    for seed, (graph, beta) in enumerate(random_graphs(200, 2)):
+        soft, cold = (relaxed_paths(graph, 2, t, beta, seeded(seed)) for t in (0.7, 1e-6))
+        assert ((soft >= 0) & (soft <= 1 + 1e-9)).all()
+        arcs = {tuple(sorted(walk.arcs)) for walk in walks(graph)}
+        assert {tuple(row.round().nonzero()[:, 0].tolist()) for row in cold} <= arcs
+        on_paths = torch.zeros(graph.arcs, dtype=torch.bool)
+        on_paths[[arc for path in arcs for arc in path]] = True
+        assert not soft[:, ~on_paths].any()
 
 
 def test_straight_through_counts_each_time_round_a_cycle():

@@ -70,7 +70,7 @@ def test_the_answer_of_least_risk_over_all_answers():
 
 
 def test_of_a_few_answers_it_is_the_best_among_them():
-    for graph, beta in random_graphs(50, 3):
+    for graph, beta in random_graphs(200, 3):
         few = best_answers(graph, 2, beta)
         shares = torch.softmax(-beta * torch.stack([answer.energy for answer in few]), 0)
         decision = minimum_risk_answer(graph, 2, beta)

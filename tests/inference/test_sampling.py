@@ -30,7 +30,7 @@ def are_likely(found, probabilities, count):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(graphs())
 def test_paths_come_as_often_as_they_are_probable(beta, graph):
     every, count = walks(graph), 400

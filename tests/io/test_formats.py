@@ -12,6 +12,7 @@ from gtn_ebm import io as files
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph
 from tests.enumeration import graphs, language, same_language, walks
+from tests.io.samples import READERS, names_a_byte, refusal
 
 FORMATS = {
     "OpenFst": (files.write_openfst, files.read_openfst),
@@ -42,3 +43,16 @@ def test_energies_too_large_for_single_precision(write: Callable[..., None], ene
     graph = Graph.linear([0, 1], energies=torch.tensor([0.0, energy], dtype=torch.float64))
     with pytest.raises(GraphError, match=r"energy 1 of 2 is -?1e\+39: too large for torch\.float32"):
         write(graph, io.BytesIO())
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_what_is_refused_is_named_by_its_byte(name: str, data: st.DataObject) -> None:
+    read, seeds = READERS[name]
+    good = data.draw(st.sampled_from(seeds()))
+    cut = data.draw(st.integers(0, len(good)))
+    wrong = good[:cut] + data.draw(st.binary(max_size=8)) + good[cut + data.draw(st.integers(0, 8)) :]
+    for content in (wrong, good[:cut]):
+        refused = refusal(read, content)
+        assert refused is None or names_a_byte(refused, content), refused

@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -138,9 +139,35 @@ def test_members_are_checked(change: dict[str, Any], found: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ({"source": [0, -5.25]}, "-5.25"),
+        ({"version": 77}, "77"),
+        ({"states": 10**9}, "1000000000"),
+        ({"input_symbols": ["b", "b"]}, '["b", "b"]'),
+        ({"attributes": {"ä": [1, 2]}}, "[1, 2]}}"),
+        ({"attributes": {"x": {"list": [1, 1]}, "y": {"list": [1, {"z": 1}]}}}, '{"list": [1, {"z'),
+        ({"attributes": {"x": {"tensor": [1, -200], "dtype": "int8", "shape": [2]}}}, "-200"),
+        ({"energies": [0, -1e39]}, "-1e+39"),
+        ({"initial": [0]}, "{"),
+    ],
+    ids=lambda part: str(part)[:50],
+)
+def test_the_byte_of_the_value_at_fault_is_named(change: dict[str, Any], value: str) -> None:
+    text = json.dumps({**GOOD, **change}, ensure_ascii=False, indent=1 if "version" in change else None)
+    with pytest.raises(GraphFormatError, match=r"^the input, line \d+, column \d+, byte \d+: ") as raised:
+        read(text.encode())
+    byte = int(re.findall(r"byte (\d+):", str(raised.value))[0])
+    assert text.encode()[byte:].decode().startswith(value)
+
+
+@pytest.mark.parametrize(
     ("data", "found"),
     [
-        (b"", "line 1, column 1"),
+        (b"", "line 1, column 1, byte 0:"),
+        (b'["9", 1.5, -' + b"9" * 10_000, "byte 11: Exceeds the limit"),
+        (b'["NaN", 1.5, -Infinity]', "byte 13: -Infinity is no number"),
+        (b'["[[[[", [[' + b"[" * 100_000, "byte 100010: values are nested too deep"),
         (b'{"format":\n oops}', "line 2, column 2"),
         (b"[NaN]", "NaN is no number"),
         (b"[" * 100_000, "nested too deep"),

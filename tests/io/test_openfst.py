@@ -21,7 +21,7 @@ from tests.io.samples import aligned_const
 KINDS = [(arcs, kind) for arcs in ("standard", "log", "log64") for kind in ("vector", "const")]
 HEADER = 60  # bytes that name the kinds, flags and properties, or fewer
 
-many = settings(max_examples=40, deadline=None)  # for each of six kinds
+many = settings(max_examples=200, deadline=None)  # for each of six kinds
 
 
 def written(graph: Graph, arc_type: str = "standard", fst_type: str = "vector") -> bytes:

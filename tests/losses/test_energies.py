@@ -299,6 +299,20 @@ HINGE: Callable[..., Tensor] = losses.hinge
         (lambda: EnergyLoss("hinge", margin=-1.0), "margin of hinge must be 0 or more, not -1.0"),
         (lambda: EnergyLoss("hinge", margin=math.nan), "margin of hinge must be 0 or more"),
         (lambda: EnergyLoss("square_exponential", gamma=-0.5), "gamma of square_exponential"),
+        (lambda: EnergyLoss("additive_margin", pair=[]), r"pair of additive_margin must be a name, not \[\]"),
+        (lambda: EnergyLoss("hinge")(tensor(1.0)), "hinge needs desired, wrong; given are 1 by place"),
+        (
+            lambda: EnergyLoss("hinge")(desired=tensor(1.0), everything=tensor(1.0)),
+            "hinge needs desired, wrong; given are 0 by place, desired, everything",
+        ),
+        (
+            lambda: HINGE(tensor([1.0] * 3), tensor(1.0), tensor([1.0] * 2)),
+            r"\{'margin': \[2\]\} of hinge do not fit",
+        ),
+        (
+            lambda: losses.additive_margin(tensor(0.0), tensor([1.0] * 2), tensor([1.0] * 3)),
+            "of additive_margin do not fit its energies",
+        ),
         (lambda: EnergyLoss("mee", beta=0.0), "β must be positive, not 0.0"),
         (lambda: EnergyLoss("nce", beta=INF), "nce needs a finite β"),
         (lambda: HINGE(tensor(1.0), tensor(1.0), tensor([1.0, -1.0])), "margin of hinge must be 0 or more"),

@@ -1,6 +1,7 @@
 """The table of docs/losses.md is that of the docstrings, and its examples run."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def test_the_table_is_up_to_date() -> None:
     """`make reference` writes it."""
     assert page.page(TEXT) == TEXT
     assert page.table().count("\n") == len(LOSSES) + 2
+
+
+def test_a_comparison_is_put_on_the_page_with_its_budget(tmp_path: Path) -> None:
+    figures = {"validation_string_rate": 0.75, "validation_correct_at_1pct_error": 0.5, "unreachable": 0}
+    rows = [{"loss": "nll", "seed": seed, "epochs": 2, "images": 500, **figures} for seed in (0, 3)]
+    (tmp_path / "comparison.json").write_text(json.dumps(rows))
+    (tmp_path / "seed-0" / "pretraining").mkdir(parents=True)
+    (tmp_path / "seed-0" / "pretraining" / "metrics.csv").write_text("epoch,stage\n1,p\n2,p\n3,p\n")
+    once = page.compared(TEXT, tmp_path)
+    assert "--epochs 2 --images 500 --pretraining 3 --seed 0 --seed 3\n" in once
+    assert "| `nll` | 2 | 75.0% (75.0% to 75.0%) | 50.0% (50.0% to 50.0%) |" in once
+    assert page.compared(once, tmp_path) == once
+    assert page.page(once) == once
 
 
 def test_every_loss_says_what_the_table_asks() -> None:

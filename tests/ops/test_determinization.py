@@ -12,6 +12,7 @@ from gtn_ebm import EPSILON, Graph, GraphError, Structure, Symbols, connect, fre
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.ops.determinization import determinize
 from tests.enumeration import FINITE_ENERGIES, graphs, language, log_sum, walks
+from tests.series import from_openfst
 
 BETAS = st.sampled_from([0.5, 1.0, math.inf])
 
@@ -78,30 +79,6 @@ def test_only_the_best_output_of_an_input_is_kept(graph):
     assert {read: energy for (read, _), energy in result.items()} == pytest.approx(best, abs=1e-5)
     assert len(result) == len(best)
     assert all(summed(graph, math.inf)[s] == pytest.approx(e, abs=1e-5) for s, e in result.items())
-
-
-def from_openfst(fst: pynini.Fst) -> Graph:
-    """The graph of an Fst."""
-    arcs = [
-        (state, arc.nextstate, arc.ilabel + EPSILON, arc.olabel + EPSILON, float(arc.weight))
-        for state in fst.states()
-        for arc in fst.arcs(state)
-    ]
-    source, destination, read, written, energies = zip(*arcs, strict=True) if arcs else [()] * 5
-    final = torch.tensor([float(fst.final(state)) for state in fst.states()], dtype=torch.float64)
-    structure = Structure(source, destination, read, written, states=len(final))
-    initial = [fst.start()] if fst.start() >= 0 else []
-    return Graph(structure, torch.tensor(energies, dtype=torch.float64), initial, final)
-
-
-@settings(max_examples=200, deadline=None)
-@given(graphs(acceptor=True).map(visible), st.sampled_from(["standard", "log64"]))
-def test_acceptors_equal_openfsts(graph, arc_type):
-    beta = math.inf if arc_type == "standard" else 1.0
-    # OpenFst's operation fails on infinite weights.
-    theirs = pynini.determinize(pynini.rmepsilon(to_openfst(connect(graph), arc_type)))
-    ours = determinize(graph, beta)
-    assert summed(ours, beta) == pytest.approx(summed(from_openfst(theirs), beta), abs=1e-4)
 
 
 @settings(max_examples=200, deadline=None)

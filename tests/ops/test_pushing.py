@@ -20,7 +20,7 @@ from tests.enumeration import (
     same_language,
     walks,
 )
-from tests.short_strings import from_openfst, short_strings
+from tests.series import series
 
 # Energies high enough that the sums over cycles converge.
 HIGH_ENERGIES = st.one_of(st.floats(3.0, 5.0), st.just(math.inf))
@@ -200,16 +200,10 @@ def test_what_all_paths_to_a_state_write_is_written_after(graph):
             assert common_prefix(written) == 0
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs(acyclic=False, energies=HIGH_ENERGIES), ENDS)
-def test_labels_pushed_are_openfsts(graph, to):
-    pushed = push_labels(graph, to=to)
-    np.testing.assert_allclose(short_strings(pushed), short_strings(graph), atol=1e-9)
-    # Tropical, since with log arcs OpenFst sums cycles of weight 1 on the way and does not come back.
-    theirs = pynini.push(to_openfst(connect(graph), "standard"), push_labels=True, reweight_type=f"to_{to}")
-    np.testing.assert_allclose(
-        short_strings(pushed, math.inf), short_strings(from_openfst(theirs), math.inf), atol=1e-4
-    )
+def test_labels_pushed_keep_each_pair_of_strings_on_cycles(graph, to):
+    np.testing.assert_allclose(series(push_labels(graph, to=to)), series(graph), atol=1e-9)
 
 
 def test_labels_come_before_a_cycle_that_all_paths_leave_alike():

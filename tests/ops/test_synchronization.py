@@ -12,7 +12,7 @@ from gtn_ebm import EPSILON, Graph, GraphError, Structure, Symbols, connect, fre
 from gtn_ebm.ops.epsilons import remove_epsilons
 from gtn_ebm.ops.synchronization import synchronize
 from tests.enumeration import FINITE_ENERGIES, graphs, language, requiring_grad, same_language, walks
-from tests.short_strings import from_openfst, short_strings
+from tests.series import from_openfst, series
 
 # Energies high enough that the sums over cycles converge.
 HIGH_ENERGIES = st.one_of(st.floats(3.0, 5.0), st.just(math.inf))
@@ -65,10 +65,10 @@ def test_cyclic_graphs_are_openfsts_or_refused(graph):
         return
     synchronized = synchronize(graph)
     assert is_synchronized(synchronized)
-    ours = short_strings(synchronized)
-    np.testing.assert_allclose(ours, short_strings(graph), atol=1e-9)
+    ours = series(synchronized)
+    np.testing.assert_allclose(ours, series(graph), atol=1e-9)
     theirs = pynini.synchronize(to_openfst(connect(graph)))
-    np.testing.assert_allclose(ours, short_strings(from_openfst(theirs)), atol=1e-4)
+    np.testing.assert_allclose(ours, series(from_openfst(theirs)), atol=1e-4)
 
 
 @settings(max_examples=100, deadline=None)

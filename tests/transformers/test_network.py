@@ -131,6 +131,24 @@ def test_nothing_to_read_is_none():
         reads_two.read(graphs, beta=math.inf)
 
 
+def test_right_paths_may_be_given():
+    network = GraphTransformerNetwork(loss="perceptron")
+    graph = Graph(Structure([0, 0], [1, 1], [5, 6], [0, 0]), torch.tensor([1.0, 0.5]))
+    right = graph.with_energies(torch.tensor([1.0, math.inf]))
+    assert network.loss([graph], [[0]]).item() == 0.0
+    assert network.loss([graph], [[0]], right=[right]).item() == 0.5
+
+
+def test_what_is_no_part_of_a_network_is_refused():
+    for arguments, options, message in (
+        ((3,), {}, "transformers are torch modules, not 3"),
+        ((), {"loss": None}, "no loss None"),
+        ((), {"selector": 3}, "must be a PathSelector, not 3"),
+    ):
+        with pytest.raises(GraphError, match=message):
+            GraphTransformerNetwork(*arguments, **options)
+
+
 def test_unknown_losses_are_refused():
     with pytest.raises(GraphError, match="no loss 'nil'"):
         GraphTransformerNetwork(loss="nil")

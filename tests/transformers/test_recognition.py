@@ -51,6 +51,21 @@ def test_a_batch_is_seen_at_once_and_gradients_reach_network_and_pieces():
     assert RecognitionTransformer(network)([]) == []
 
 
+def test_a_network_may_see_more_than_pieces_and_serve_several_graphs():
+    """Energies of two kinds from one look at two images, of three columns and of two."""
+    seen = {"whole": torch.arange(6.0).reshape(3, 2), "columns": torch.arange(15.0).reshape(5, 3)}
+    pieces = cut_or_not()
+    whole = RecognitionTransformer(lambda batch: batch["whole"], Symbols("ab"), segment=lambda _: [pieces])
+    columns = RecognitionTransformer(
+        lambda batch: batch["columns"], segment=lambda _: [Graph.linear([0] * 3), Graph.linear([0] * 2)]
+    )
+    (graph,) = whole(seen)
+    assert graph.energies.tolist() == [0.25, 1.25, 2.0, 3.0, 4.0, 5.0]
+    assert graph.attributes["number"].tolist() == [7, 7, 8, 8, 9, 9]
+    assert torch.cat([graph.energies for graph in columns(seen)]).tolist() == list(range(15))
+    assert RecognitionTransformer(lambda _: None, segment=lambda _: [])(seen) == []
+
+
 def test_what_does_not_fit_is_refused():
     segmentation = cut_or_not()
     with pytest.raises(GraphError, match=r"needs energies \[3, classes\], not \[2, 2\]"):
@@ -62,3 +77,9 @@ def test_what_does_not_fit_is_refused():
     pieces = segmentation.with_attributes(input=torch.zeros(3))
     with pytest.raises(GraphError, match=r"network gave energies \[3\] of 3 pieces"):
         RecognitionTransformer(nn.Identity())([pieces])
+    with pytest.raises(GraphError, match="network gave energies None of 3 pieces"):
+        RecognitionTransformer(lambda _: None, segment=lambda _: [segmentation])(0)
+    with pytest.raises(GraphError, match="segmentations must be a list of Graphs, not None"):
+        RecognitionTransformer(nn.Identity(), segment=lambda _: None)(0)
+    with pytest.raises(GraphError, match="must be a torch module, or a function, not 3"):
+        RecognitionTransformer(3)

@@ -83,7 +83,14 @@ def test_word_pieces_are_marginalised_over():
 
 @pytest.mark.parametrize(
     ("pieces", "message"),
-    [([], "a piece at least"), ([[0], []], "a piece at least"), ([[0], [1, -1]], "≥ 0, not -1")],
+    [
+        ([], "a piece at least"),
+        ([[0], []], "a piece at least"),
+        ([[0], [1, -1]], "≥ 0, not -1"),
+        ([None], "a list of labels"),
+        (["ab"], "≥ 0, not 'a'"),
+        ([[1.5]], "≥ 0, not 1.5"),
+    ],
 )
 def test_word_pieces_that_are_none_are_refused(pieces, message):
     with pytest.raises(GraphError, match=message):
@@ -96,9 +103,10 @@ def test_energies_that_are_none_are_refused(energy):
         Transducer(Graph.linear([0], energies=torch.tensor([energy])))
 
 
-def test_bigram_without_a_label_is_refused():
-    with pytest.raises(GraphError, match="a label at least"):
-        bigram(0)
+@pytest.mark.parametrize("labels", [0, -1, 1.5, None, "a"])
+def test_bigram_without_a_label_is_refused(labels):
+    with pytest.raises(GraphError, match="a number of labels, 1 or more, not"):
+        bigram(labels)
 
 
 def test_no_graphs_are_no_graphs():

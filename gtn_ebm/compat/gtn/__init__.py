@@ -46,6 +46,8 @@ from gtn_ebm.compat.gtn.parallel import parallel_for
 from gtn_ebm.compat.gtn.rand import rand_equivalent, sample
 from gtn_ebm.compat.gtn.utils import equal, isomorphic, load, loadtxt, save, savetxt
 
+__version__ = "0.0.1"  # of gtn, whose interface this is
+
 __all__ = [
     "CPU",
     "CUDA",

@@ -7,6 +7,7 @@ in gtn, every graph on the way gets a gradient and weights may be set anew after
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,17 +20,18 @@ from gtn_ebm.compat.gtn.graph import Arrays, Graph, GtnRuntimeError
 from gtn_ebm.compat.gtn.parallel import vectorised
 from gtn_ebm.errors import GraphError
 
-Deltas = list[Tensor]
+SCALAR = core.Structure([0], [1], [0])
+"""The structure of a score, whose label is 0 as in gtn."""
+
+Deltas = list[NDArray[np.float32]]
 """The derivatives in a graph's weights and in its final scores."""
 
 
-class Record:
+class Record(ABC):
     """What a result was made of; after ``release`` a ``backward`` through it is an error."""
 
-    def __init__(self, inputs: Sequence[Graph], leaves: Sequence[core.Graph], result: core.Graph):
+    def __init__(self, inputs: Sequence[Graph]):
         self._inputs: tuple[Graph, ...] | None = tuple(inputs)
-        self._leaves = [part for leaf in leaves for part in (leaf.energies, leaf.final)]
-        self._results = [result.energies, result.final]
 
     @property
     def inputs(self) -> tuple[Graph, ...]:
@@ -40,9 +42,25 @@ class Record:
             )
         return self._inputs
 
+    @abstractmethod
     def derivatives(self, deltas: Deltas, retain: bool) -> list[Deltas]:
         """From the derivatives in the result those in each input: of scores in scores as of energies in
         energies."""
+
+    def release(self) -> None:
+        """Frees what only ``backward`` needs."""
+        self._inputs = None
+
+
+class _OfTorch(Record):
+    """Of a result that torch differentiates."""
+
+    def __init__(self, inputs: Sequence[Graph], leaves: Sequence[core.Graph], result: core.Graph):
+        super().__init__(inputs)
+        self._leaves = [part for leaf in leaves for part in (leaf.energies, leaf.final)]
+        self._results = [result.energies, result.final]
+
+    def derivatives(self, deltas: Deltas, retain: bool) -> list[Deltas]:
         wanted = [leaf for leaf in self._leaves if leaf.requires_grad]
         results = [k for k, result in enumerate(self._results) if result.requires_grad]
         found: Sequence[Tensor | None] = [None] * len(wanted)
@@ -50,7 +68,7 @@ class Record:
             found = torch.autograd.grad(
                 [self._results[k] for k in results],
                 wanted,
-                [deltas[k] for k in results],
+                [torch.from_numpy(deltas[k]) for k in results],
                 retain_graph=retain,
                 allow_unused=True,
             )
@@ -59,13 +77,35 @@ class Record:
         return [parts[k : k + 2] for k in range(0, len(parts), 2)]
 
     def release(self) -> None:
-        """Frees what only ``backward`` needs."""
-        self._inputs = None
+        super().release()
         self._leaves, self._results = [], []
 
 
-def _or_zero(delta: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if delta is None else delta
+def _or_zero(delta: Tensor | None, like: Tensor) -> NDArray[np.float32]:
+    return np.zeros(like.shape, np.float32) if delta is None else delta.numpy()
+
+
+class _OfSlopes(Record):
+    """Of a score whose derivatives in one graph's weights were worked out together with it."""
+
+    def __init__(self, graph: Graph, slopes: NDArray[np.float32]):
+        super().__init__((graph,))
+        self._slopes = slopes
+
+    def derivatives(self, deltas: Deltas, retain: bool) -> list[Deltas]:
+        return [[self._slopes * deltas[0], np.zeros(self.inputs[0].num_nodes(), np.float32)]]
+
+    def release(self) -> None:
+        super().release()
+        self._slopes = self._slopes[:0]
+
+
+def score(value: float, graph: Graph, slopes: NDArray[np.float32] | None) -> Graph:
+    """A scalar graph, put on record where its derivatives in the weights of the graph it is a score of, [A],
+    are known."""
+    record = None if slopes is None else _OfSlopes(graph, slopes)
+    start, final = np.array([True, False]), np.array([-np.inf, 0.0], np.float32)
+    return Graph.of(Arrays(SCALAR, start, final, np.array([value], np.float32)), graph.calc_grad, record)
 
 
 def apply(function: Callable[..., core.Graph], *graphs: Graph) -> Graph:
@@ -75,7 +115,7 @@ def apply(function: Callable[..., core.Graph], *graphs: Graph) -> Graph:
     with torch.inference_mode(False), torch.set_grad_enabled(calc_grad):
         leaves = [as_engine_graph(graph) for graph in graphs]
         result = function(*leaves)
-    record = Record(graphs, leaves, result) if calc_grad else None
+    record = _OfTorch(graphs, leaves, result) if calc_grad else None
     return Graph.of(_as_arrays(result), calc_grad, record)
 
 
@@ -119,13 +159,13 @@ def backward(g: Graph, grad: Graph | bool | None = None, retain_graph: bool = Fa
     if grad is not None and not isinstance(grad, Graph):
         grad, retain_graph = None, bool(grad)
     arrays = g.arrays()
-    seed = torch.ones(len(arrays.weights)) if grad is None else torch.from_numpy(grad.weights_to_numpy())
+    seed = np.ones(len(arrays.weights), np.float32) if grad is None else grad.weights_to_numpy()
     if len(seed) != len(arrays.weights):
         raise GtnRuntimeError(f"grad has {len(seed)} arcs where the graph has {len(arrays.weights)}")
-    deltas: dict[int, Deltas] = {id(g): [seed, torch.zeros(len(arrays.final))]}
+    deltas: dict[int, Deltas] = {id(g): [seed, np.zeros(len(arrays.final), np.float32)]}
     for graph in reversed(_inputs_first(g)):
         delta = deltas.pop(id(graph))
-        graph.add_grad(delta[0].numpy())
+        graph.add_grad(delta[0])
         if graph.record is None:
             continue
         inputs = graph.record.inputs

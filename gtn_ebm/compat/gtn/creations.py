@@ -21,6 +21,10 @@ def scalar_graph(weight: float, device: Device | DeviceType | bool = CPU, calc_g
     return _made(structure, np.array([weight], np.float32), device, calc_grad)
 
 
+class Linear(core.Structure):
+    """That of a ``linear_graph``: its weights are a matrix, its first node starts, its last accepts."""
+
+
 def linear_graph(M: int, N: int, device: Device | DeviceType | bool = CPU, calc_grad: bool = True) -> Graph:
     """A chain of ``M + 1`` nodes with ``N`` arcs, labelled 0 to ``N − 1``, from each to the next.
 
@@ -37,7 +41,7 @@ def linear_graph(M: int, N: int, device: Device | DeviceType | bool = CPU, calc_
     """
     source = np.repeat(np.arange(M, dtype=np.int32), N)
     labels = np.tile(np.arange(N, dtype=np.int32), M)
-    structure = core.Structure.of_valid(source, source + np.int32(1), labels, labels, M + 1)
+    structure = Linear.of_valid(source, source + np.int32(1), labels, labels, M + 1)
     return _made(structure, np.zeros(M * N, np.float32), device, calc_grad)
 
 

@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import gtn_ebm.graph as core
-from gtn_ebm import dense
-from gtn_ebm.compat.gtn.autograd import apply
+from gtn_ebm.compat.gtn.autograd import apply, score
+from gtn_ebm.compat.gtn.creations import Linear
 from gtn_ebm.compat.gtn.functions import scalar
 from gtn_ebm.compat.gtn.graph import Graph
+from gtn_ebm.dense.sums import EmissionMemory, sum_over_target
 from gtn_ebm.errors import GraphError
 from gtn_ebm.inference import free_energy
 from gtn_ebm.ops import intersect
@@ -33,35 +33,28 @@ def ctc_loss(log_probs: Graph, target: Sequence[int], blank_idx: int) -> Graph:
     least = min(labels.min(initial=blank_idx), blank_idx)
     if least < 0:
         raise GraphError(f"the target or the blank has a label below 0: {least}")
-    return apply(partial(_minus_log_probability, labels, blank_idx), log_probs)
+    frames = _frames(log_probs)
+    if frames is None or blank_idx in labels or labels.max(initial=blank_idx) >= frames.shape[1]:
+        return apply(partial(_minus_log_probability, labels, blank_idx), log_probs)
+    loss, classes, occupancies = sum_over_target(
+        EmissionMemory(torch.from_numpy(frames[None])), 0, len(frames), labels, blank_idx, log_probs.calc_grad
+    )
+    if not log_probs.calc_grad:
+        return score(loss, log_probs, None)
+    slopes = np.zeros_like(frames)
+    slopes[:, classes] = -occupancies
+    return score(loss, log_probs, slopes.ravel())
+
+
+def _frames(graph: Graph) -> NDArray[np.float32] | None:
+    """The weights of a ``linear_graph``, [frames, classes]; None of any other, or of one without arcs."""
+    structure, _, _, weights = graph.arrays()
+    is_matrix = isinstance(structure, Linear) and len(weights) > 0
+    return weights.reshape(structure.states - 1, -1) if is_matrix else None
 
 
 def _minus_log_probability(target: NDArray[np.int32], blank: int, log_probs: core.Graph) -> core.Graph:
-    frames = _frames(log_probs)
-    if frames is None or blank in target or target.max(initial=blank) >= frames.shape[1]:
-        return scalar(0.0 - free_energy(intersect(_alignments(target, blank), log_probs)))
-    loss = dense.ctc_loss(-frames, torch.from_numpy(target), len(frames), len(target), blank, "sum")
-    return scalar(0.0 - loss)
-
-
-def _frames(graph: core.Graph) -> Tensor | None:
-    """The energies of a ``linear_graph``, [frames, classes]; None of any other graph."""
-    count = graph.states - 1
-    if count < 1 or graph.arcs == 0 or graph.arcs % count:
-        return None
-    classes = graph.arcs // count
-    every = np.arange(graph.arcs, dtype=np.int32)
-    frame, label = np.divmod(every, np.int32(classes))
-    ends = torch.full((graph.states, 2), torch.inf)
-    ends[0, 0] = ends[-1, 1] = 0.0
-    is_linear = (
-        graph.is_acceptor
-        and np.array_equal(graph.source, frame)
-        and np.array_equal(graph.destination, frame + 1)
-        and np.array_equal(graph.input_labels, label)
-        and torch.equal(torch.stack([graph.initial, graph.final.detach()], 1), ends)
-    )
-    return graph.energies.view(count, classes) if is_linear else None
+    return scalar(0.0 - free_energy(intersect(_alignments(target, blank), log_probs)))
 
 
 def _alignments(target: NDArray[np.int32], blank: int) -> core.Graph:

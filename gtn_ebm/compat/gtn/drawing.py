@@ -33,7 +33,9 @@ def write_dot(
     write_whole(file_name, "\n".join(_dot(g, isymbols or {}, osymbols or {})))
 
 
-def draw(g: Graph, file_name: FileName, isymbols: Names | None = None, osymbols: Names | None = None) -> None:
+def draw(
+    graph: Graph, file_name: FileName, isymbols: Names | None = None, osymbols: Names | None = None
+) -> None:
     """Draws the graph in the format that the ending of ``file_name`` names, such as .pdf, .png or .svg.
 
     Needs Graphviz's program ``dot``, except for .svg. Arguments as of ``write_dot``.
@@ -42,7 +44,7 @@ def draw(g: Graph, file_name: FileName, isymbols: Names | None = None, osymbols:
         ValueError: a label without a name; another format than .svg where there is no ``dot``.
     """
     ending = Path(file_name).suffix[1:].lower()
-    source = "\n".join(_dot(g, isymbols or {}, osymbols or {}))
+    source = "\n".join(_dot(graph, isymbols or {}, osymbols or {}))
     if shutil.which("dot"):
         picture = graphviz.pipe("dot", ending, source.encode())
     elif ending == "svg":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import gtn_ebm.graph as core
 from gtn_ebm import inference, ops
-from gtn_ebm.compat.gtn.autograd import apply
+from gtn_ebm.compat.gtn.autograd import SCALAR, apply
 from gtn_ebm.compat.gtn.graph import Graph, GtnRuntimeError, epsilon
 from gtn_ebm.compat.gtn.parallel import vectorised
 from gtn_ebm.ops.arc_maps import restricted, select
@@ -213,8 +213,8 @@ def _acyclic(graph: core.Graph) -> core.Graph:
 
 
 def scalar(energy: Tensor) -> core.Graph:
-    """A graph of one arc with this energy; its label is 0, as that of gtn's scores."""
-    return core.Graph(core.Structure([0], [1], [0]), energy.reshape(1))
+    """A graph of one arc with this energy."""
+    return core.Graph(SCALAR, energy.reshape(1))
 
 
 @vectorised

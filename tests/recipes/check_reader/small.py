@@ -19,9 +19,9 @@ import torch
 from recipes.check_reader import __main__ as commands
 from recipes.check_reader import demo, material, training
 from recipes.check_reader.data import read_digits
-from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.grammar import Grammar
 from recipes.check_reader.reader import CheckReader
-from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.recognition import RecognitionNetwork
 from recipes.check_reader.segmentation import Segmentation
 from recipes.check_reader.synthetic import Amounts
 from recipes.check_reader.training import Labelled, Material, Settings, Training
@@ -46,7 +46,7 @@ SEGMENTATION = Segmentation(
 def small_trainings(replace: Callable[[Any, str, Any], None]) -> None:
     """Replaces what makes a training large and is no setting."""
     replace(training, "AMOUNTS_PER_EPOCH", 16)
-    replace(training, "RecognitionTransformer", functools.partial(RecognitionTransformer, channels=CHANNELS))
+    replace(training, "RecognitionNetwork", functools.partial(RecognitionNetwork, channels=CHANNELS))
     replace(material, "HELD_OUT_AMOUNTS", 6)
     replace(commands, "Settings", functools.partial(Settings, synthetic=4))
     replace(demo, "AMOUNTS", 6)
@@ -57,7 +57,7 @@ def small_reader() -> CheckReader:
     """A reader that was never trained, always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        return CheckReader(RecognitionTransformer(CLASSES, CHANNELS), Grammar.read(), threshold=0.0)
+        return CheckReader(RecognitionNetwork(CHANNELS), Grammar.read(), threshold=0.0)
 
 
 @functools.cache

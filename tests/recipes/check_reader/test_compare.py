@@ -37,6 +37,8 @@ class TestCompare:
             assert (row["seed"], row["epochs"], row["images"]) == (0, 1, 3)
             assert 0 <= row["validation_string_rate"] <= 1
             assert 0 <= row["validation_correct_at_1pct_error"] <= 1
+            assert (tmp_path / "gallery" / f"{row['loss']}.png").exists()
+        assert (tmp_path / "gallery" / "index.html").exists()
         assert (tmp_path / "comparison.md").read_text("utf-8") == found
         assert found.splitlines()[2:] == [
             f"| `{row['loss']}` | 1 | {row['validation_string_rate']:.1%} "

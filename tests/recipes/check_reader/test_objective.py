@@ -9,13 +9,12 @@ import torch
 
 from gtn_ebm import Graph, compose
 from gtn_ebm.losses import LOSSES
-from gtn_ebm.transformers import interpretation_graph
 from recipes.check_reader.data import Box
 from recipes.check_reader.displacement import BLANK, PLACES
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.objective import Drawing, Lesson, ReaderLoss, losses
 from recipes.check_reader.perturbation import perturbed
-from recipes.check_reader.recognition import Evidence
+from recipes.check_reader.recognition import Evidence, recognise_places, recognise_regions
 from recipes.check_reader.segmentation import Segmentation
 from tests.enumeration import walks
 from tests.recipes.check_reader.small import REGIONS, SEGMENTATION, small_reader
@@ -45,11 +44,11 @@ class TestLosses:
         ours, unreachable = losses(Given([evidence]), GRAMMAR, [lesson], without_noise(loss))
         assert unreachable == 0
         assert ours.shape == (1,)
-        leaves = evidence.interpretation.energies, evidence.places.energies
+        leaves = evidence.regions, evidence.places[0]
         gradients = torch.autograd.grad(ours.sum(), leaves)
 
         beta = {"nll": 1.0, "perceptron": 1e6}[loss]
-        readings, spelt = written_out(evidence.interpretation), spelt_out(evidence.places)
+        readings, spelt = written_out(evidence), spelt_out(evidence)
         desired = [
             reading.energy
             for reading in readings
@@ -85,8 +84,7 @@ class TestLosses:
         assert unreachable == 2
         assert of_all[1:].tolist() == [0.0, 0.0]
         assert of_all[0] > 0
-        for part in Evidence._fields:
-            energies = [getattr(one, part).energies for one in evidence]
+        for energies in of_images(evidence):
             of_first, *of_others = torch.autograd.grad(of_all.sum(), energies, retain_graph=True)
             assert of_first.isfinite().all()
             assert of_first.abs().max() > 0
@@ -98,11 +96,14 @@ class TestLosses:
             Lesson(with_other_ink(seed), digits, None) for seed, digits in enumerate(("12", "1", "21"))
         ]
         segmentations = [lesson.segmentation for lesson in lessons]
+        regions, places = (
+            [recognise(one)[0] for one in evidence] for recognise in (recognise_regions, recognise_places)
+        )
         noisy = [
-            Evidence(interpretation, places)
-            for interpretation, places in zip(
-                perturbed([one.interpretation for one in evidence], segmentations, place=3),
-                perturbed([one.places for one in evidence], segmentations, place=4),
+            Evidence([], of_regions.energies.view(-1, len(CLASSES)), [of_places.energies.view(3, -1)])
+            for of_regions, of_places in zip(
+                perturbed(regions, segmentations, place=3),
+                perturbed(places, segmentations, place=4),
                 strict=True,
             )
         ]
@@ -142,8 +143,7 @@ class TestEveryLoss:
         assert of_all.isfinite().all()
         assert not of_desired or of_all[-1] == 0
         moved = False
-        for part in Evidence._fields:
-            energies = [getattr(one, part).energies for one in evidence]
+        for energies in of_images(evidence):
             gradients = torch.autograd.grad(of_all.sum(), energies, retain_graph=True)
             assert all(gradient.isfinite().all() for gradient in gradients)
             assert not (of_desired and gradients[-1].any())
@@ -180,8 +180,7 @@ class TestEveryLoss:
     @pytest.mark.parametrize("name", ["square_square", "simple", "energy"])
     def test_of_absolute_energies_does_not_depend_on_where_they_begin(self, name: str) -> None:
         evidence = given(seed=2)
-        places = evidence.places
-        raised = evidence._replace(places=places.with_energies(places.energies + 3.0))
+        raised = evidence._replace(places=[evidence.places[0] + 3.0])
         lesson = Lesson(SEGMENTATION, "12", None)
         ours, _ = losses(Given([evidence]), GRAMMAR, [lesson], ReaderLoss(name))
         of_raised, _ = losses(Given([raised]), GRAMMAR, [lesson], ReaderLoss(name))
@@ -200,9 +199,7 @@ class TestEveryLoss:
         energies = torch.full((3, len(PLACES)), 30.0)
         for place, symbols in enumerate(("1", "1_", "2")):
             energies[place, PLACES.labels(symbols)] = 0
-        evidence = saying("12", 30.0)._replace(
-            places=interpretation_graph(Graph.linear(range(3)), energies, classes=PLACES)
-        )
+        evidence = saying("12", 30.0)._replace(places=[energies])
         lesson = Lesson(SEGMENTATION, "12", None)
         risk, _ = losses(Given([evidence]), GRAMMAR, [lesson], ReaderLoss("bayes_risk"))
         assert risk.item() == pytest.approx(0, abs=1e-5)
@@ -228,22 +225,25 @@ def saying(digits: str, scale: float) -> Evidence:
     of_places = torch.full((3, len(PLACES)), scale)
     for place, symbol in enumerate(digits.ljust(3, "_")):
         of_places[place, PLACES.label(symbol)] = 0
-    return Evidence(
-        interpretation_graph(SEGMENTATION.graph, energies, classes=CLASSES),
-        interpretation_graph(Graph.linear(range(3)), of_places, classes=PLACES),
-    )
+    return Evidence([SEGMENTATION], energies, [of_places])
 
 
 class Given(torch.nn.Module):
-    """A network that answers with evidence made before."""
+    """A network that answers with evidence made before, of an image each."""
 
     def __init__(self, evidence: list[Evidence]):
         super().__init__()
         self.evidence = evidence
 
-    def forward(self, segmentations: Sequence[Segmentation]) -> list[Evidence]:
+    def forward(self, segmentations: Sequence[Segmentation]) -> Evidence:
         assert len(segmentations) == len(self.evidence)
-        return self.evidence
+        regions, places = of_images(self.evidence)
+        return Evidence(segmentations, torch.cat(regions), places)
+
+
+def of_images(evidence: list[Evidence]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The energies of all regions, and of all places, of each image."""
+    return [one.regions for one in evidence], [one.places[0] for one in evidence]
 
 
 def given(seed: int) -> Evidence:
@@ -253,10 +253,7 @@ def given(seed: int) -> Evidence:
     classes = CLASSES.labels("12.~-")
     energies[:, classes] = 2 * torch.randn(len(REGIONS), len(classes), generator=random)
     of_places = torch.randn(3, len(PLACES), generator=random)
-    return Evidence(
-        interpretation_graph(SEGMENTATION.graph, energies.requires_grad_(), classes=CLASSES),
-        interpretation_graph(Graph.linear(range(3)), of_places.requires_grad_(), classes=PLACES),
-    )
+    return Evidence([SEGMENTATION], energies.requires_grad_(), [of_places.requires_grad_()])
 
 
 class Written(NamedTuple):
@@ -269,8 +266,8 @@ class Written(NamedTuple):
     regions: list[int]
 
 
-def written_out(graph: Graph) -> list[Written]:
-    readings = []
+def written_out(evidence: Evidence) -> list[Written]:
+    (graph,), readings = recognise_regions(evidence), []
     for walk in walks(graph):
         symbols = "".join(map(CLASSES.name, walk.inputs))
         regions = graph.attributes["region"][list(walk.arcs)].tolist()
@@ -280,8 +277,9 @@ def written_out(graph: Graph) -> list[Written]:
     return readings
 
 
-def spelt_out(places: Graph) -> list[tuple[torch.Tensor, str]]:
+def spelt_out(evidence: Evidence) -> list[tuple[torch.Tensor, str]]:
     """The energy of each path, and the digits it means."""
+    (places,) = recognise_places(evidence)
     return [
         (
             places.energies[list(walk.arcs)].double().sum(),

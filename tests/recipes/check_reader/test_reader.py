@@ -15,7 +15,7 @@ from gtn_ebm import DataError, Graph, GraphFormatError, compose, free_energy, mi
 from recipes.check_reader.displacement import BLANK, PLACES, spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
 from recipes.check_reader.reader import BEST_PATHS, CheckReader
-from recipes.check_reader.recognition import RecognitionTransformer
+from recipes.check_reader.recognition import RecognitionNetwork, recognise_places, recognise_regions
 from recipes.check_reader.segmentation import Segmentation
 from recipes.check_reader.synthetic import SyntheticAmount
 from tests.enumeration import walks
@@ -53,9 +53,9 @@ class TestReading:
         of_two = found.arcs.max(axis=1) <= 2
         found = replace(found, arcs=found.arcs[of_two], boxes=found.boxes[of_two])
         assert found.arcs.tolist() == [[0, 1], [0, 2], [1, 2]]
-        evidence = reader.network([found])[0]
-        written = []
-        for walk in walks(evidence.interpretation):
+        evidence = reader.network([found])
+        (interpretation,), (places,), written = recognise_regions(evidence), recognise_places(evidence), []
+        for walk in walks(interpretation):
             drawn = Graph.linear(walk.inputs, input_symbols=CLASSES)
             for meaning in walks(compose(drawn, reader.grammar.graph)):
                 written.append((walk.energy + meaning.energy, "".join(map(DIGITS.name, meaning.outputs))))
@@ -65,15 +65,14 @@ class TestReading:
         assert len(compared) > 5
         energies = np.array(
             [
-                free([energy for energy, meant in written if meant == answer])
-                + ctc_loss(evidence.places, answer)
+                free([energy for energy, meant in written if meant == answer]) + ctc_loss(places, answer)
                 for answer in compared
             ]
         )
         least = np.array(
             [
                 min(energy for energy, meant in written if meant == answer)
-                + minimum_energy(compose(evidence.places, spellings(answer))).item()
+                + minimum_energy(compose(places, spellings(answer))).item()
                 for answer in compared
             ]
         )
@@ -253,7 +252,7 @@ class TestSavedModel:
         ):
             save_file(foreign, path)
             assert_refused(folder, r"model\.safetensors")
-        larger = CheckReader(RecognitionTransformer(CLASSES, (5, 6, 8)), Grammar.read(), 0.0)
+        larger = CheckReader(RecognitionNetwork((5, 6, 8)), Grammar.read(), 0.0)
         larger.save(tmp_path / "larger")
         shutil.copy(tmp_path / "larger" / "model.safetensors", path)
         assert_refused(folder, "not the weights of the network")

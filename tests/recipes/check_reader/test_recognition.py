@@ -7,15 +7,17 @@ import torch
 
 from gtn_ebm import best_path, compose, free_energy
 from gtn_ebm.transformers import interpretation_graph
-from recipes.check_reader.displacement import PLACES, spellings
+from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES
 from recipes.check_reader.recognition import (
     BINS,
     ROWS,
     STRIDE,
-    RecognitionTransformer,
+    RecognitionNetwork,
     _bin_edges,
     _pool,
+    recognise_places,
+    recognise_regions,
 )
 from recipes.check_reader.segmentation import HEIGHT, Segmentation, segment
 from recipes.check_reader.synthetic import SyntheticAmount
@@ -27,20 +29,19 @@ def segmentations(twelve: list[SyntheticAmount]) -> list[Segmentation]:
     return sorted((segment(amount.image) for amount in twelve), key=lambda found: found.ink.shape[1])
 
 
-def network() -> RecognitionTransformer:
+def network() -> RecognitionNetwork:
     torch.manual_seed(2)
-    return RecognitionTransformer(CLASSES, (4, 6, 8))
+    return RecognitionNetwork((4, 6, 8))
 
 
-def region_energies(net: RecognitionTransformer, segmentations: list[Segmentation]) -> torch.Tensor:
+def region_energies(net: RecognitionNetwork, segmentations: list[Segmentation]) -> torch.Tensor:
     """[ΣR, CLASSES]"""
-    energies = [evidence.interpretation.energies for evidence in net(segmentations)]
-    return torch.cat(energies).view(-1, len(CLASSES))
+    return net(segmentations).regions
 
 
-def place_energies(net: RecognitionTransformer, segmentations: list[Segmentation]) -> torch.Tensor:
+def place_energies(net: RecognitionNetwork, segmentations: list[Segmentation]) -> torch.Tensor:
     """[ΣW, PLACES]"""
-    return torch.cat([evidence.places.energies for evidence in net(segmentations)]).view(-1, len(PLACES))
+    return torch.cat(net(segmentations).places)
 
 
 class TestEnergies:
@@ -75,7 +76,8 @@ class TestEnergies:
 
     def test_push_gradients_into_every_weight(self, segmentations: list[Segmentation]) -> None:
         net = network().train()
-        of_regions, of_places = zip(*net(segmentations[:4]), strict=True)
+        evidence = net(segmentations[:4])
+        of_regions, of_places = recognise_regions(evidence), recognise_places(evidence)
         selectors = [spellings("12")] * 4
         (free_energy(of_regions) + free_energy(compose(of_places, selectors))).sum().backward()
         for name, weight in net.named_parameters():
@@ -155,8 +157,8 @@ class TestInterpretationGraph:
     def test_is_one_for_each_image_of_a_batch(self, segmentations: list[Segmentation]) -> None:
         net = network().eval()
         with torch.inference_mode():
-            graphs = [evidence.interpretation for evidence in net(segmentations)]
-            energies = region_energies(net, segmentations)
+            evidence = net(segmentations)
+        graphs, energies = recognise_regions(evidence), evidence.regions
         assert torch.equal(torch.cat([graph.energies for graph in graphs]).view_as(energies), energies)
         for graph, found in zip(graphs, segmentations, strict=True):
             path = best_path(graph)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from gtn_ebm import DataError
 from recipes.check_reader import training
-from recipes.check_reader.grammar import CLASSES, Grammar
+from recipes.check_reader.grammar import Grammar
 from recipes.check_reader.reader import CheckReader
 from recipes.check_reader.training import Lessons, Settings, Training
 from tests.recipes.check_reader.small import SETTINGS, small_material
@@ -285,7 +285,7 @@ class TestProcesses:
             for out in ("one", "two")
         ]
         torch.manual_seed(SETTINGS.seed)
-        start = training.RecognitionTransformer(CLASSES).state_dict()
+        start = training.RecognitionNetwork().state_dict()
         one, two, start = (torch.cat([w.flatten() for w in s.values()]) for s in (*states, start))
         assert (two - one).norm() < 0.01 * (one - start).norm()
         losses_of_one, losses_of_two = (

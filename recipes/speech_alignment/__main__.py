@@ -1,0 +1,190 @@
+"""The commands of the speech aligner: train, align, score, demo."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tqdm import tqdm
+
+from gtn_ebm import DataError
+from gtn_ebm.io.files import write_whole
+from recipes.commands import complain, run, stoppable
+from recipes.speech_alignment.aligner import SpeechAligner
+from recipes.speech_alignment.cluster import LOCAL, spread
+from recipes.speech_alignment.corpus import Corpus
+from recipes.speech_alignment.formats import alignment_files, read_alignment
+from recipes.speech_alignment.jobs import Job, Source
+from recipes.speech_alignment.lexicon import Lexicon
+from recipes.speech_alignment.scoring import score as score_alignments
+
+app = typer.Typer(
+    help="Finds the times of words and phones in recordings of which the text is known.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+CorpusFolder = Annotated[
+    Path,
+    typer.Option("--corpus", help="Folder of ID.wav or ID.flac, each with ID.txt, ID.lab or ID.TextGrid."),
+]
+LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Lines of a word and its phones.")]
+OtherLexicon = Annotated[Path | None, typer.Option("--lexicon", help="Another than the one trained with.")]
+ModelOut = Annotated[Path, typer.Option("--out", help="Folder for the model; goes on where it stopped.")]
+ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder that train made.")]
+AlignmentsOut = Annotated[Path, typer.Option("--out", help="Folder for the alignments.")]
+Formats = Annotated[str, typer.Option("--format", help="textgrid, ctm, json, srt, vtt, csv, commas between.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes that align at the same time.")]
+Pictures = Annotated[str | None, typer.Option(help="png or svg: a picture of each recording, too.")]
+Player = Annotated[bool, typer.Option("--player", help="A page to listen to for each recording, too.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help=f"Address of a Ray cluster that shares the folders and does the work, or '{LOCAL}'."),
+]
+Pretrained = Annotated[
+    str | None, typer.Option(help="In place of a model: a network of torchaudio.pipelines, such as MMS_FA.")
+]
+Weights = Annotated[Path | None, typer.Option(help="File of its weights; else they are downloaded.")]
+EmissionsFolder = Annotated[
+    Path | None,
+    typer.Option("--emissions", help="In place of a model: a folder of ID.npy or ID.pt, frames × tokens."),
+]
+Tokens = Annotated[Path | None, typer.Option(help="The name of each column of the emissions, one a line.")]
+DemoOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder for all of it; out/speech where omitted.")
+]
+Short = Annotated[bool, typer.Option("--short", help="A minute only, to see that all works.")]
+Reference = Annotated[Path, typer.Option("--ref", help="Folder of alignments that are right.")]
+Hypothesis = Annotated[Path, typer.Option("--hyp", help="Folder of alignments to compare with them.")]
+Report = Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")]
+
+
+@app.command()
+def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
+    """Learns the sounds of a corpus from its recordings, texts and lexicon alone."""
+    _check_is_folder(out)
+    failed: list[str] = []
+
+    def note(message: str) -> None:
+        failed.append(message)
+        complain(message)
+
+    with stoppable(), tqdm(unit="recording", desc="training", mininterval=1) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        SpeechAligner.train(Corpus(corpus), Lexicon.read(lexicon), out, note, progress)
+    _end("learnt from", len(Corpus(corpus)), failed)
+
+
+@app.command()
+def align(
+    corpus: CorpusFolder,
+    out: AlignmentsOut,
+    model: ModelFolder = None,
+    formats: Formats = "textgrid",
+    jobs: Jobs = 1,
+    lexicon: OtherLexicon = None,
+    pictures: Pictures = None,
+    player: Player = False,
+    cluster: Cluster = None,
+    pretrained: Pretrained = None,
+    weights: Weights = None,
+    emissions: EmissionsFolder = None,
+    tokens: Tokens = None,
+) -> None:
+    """Aligns every recording of a corpus with its text; one that is done already is left as it is."""
+    _check_is_folder(out)
+    files = (
+        None if path is None else str(path.resolve()) for path in (model, lexicon, weights, emissions, tokens)
+    )
+    of_model, of_lexicon, of_weights, scores, of_tokens = files
+    source = Source(of_model, of_lexicon, pretrained, of_weights, scores, of_tokens)
+    names = tuple(name.strip() for name in formats.split(","))
+    job = Job(source, str(corpus.resolve()), str(out.resolve()), names, pictures, player)
+    job.check()  # what is wrong with it is wrong at once
+    recordings = Corpus(corpus).names
+    failed = []
+    done = _map(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
+    with stoppable():
+        for name, error in tqdm(done, total=len(recordings), unit="recording", desc="aligning"):
+            if error is not None:
+                complain(f"{name}: {error}")
+                failed.append(name)
+    _end("aligned", len(recordings), failed)
+
+
+@app.command()
+def score(ref: Reference, hyp: Hypothesis, json_file: Report = None) -> None:
+    """Compares the boundaries of words and phones with those of a reference."""
+    for folder in (ref, hyp):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+    reference = {name: read_alignment(path, name) for name, path in alignment_files(ref).items()}
+    found = {
+        name: read_alignment(path, name) for name, path in alignment_files(hyp).items() if name in reference
+    }
+    if not reference:
+        raise DataError(f"{ref}: holds no alignment")
+    report = score_alignments(reference, found)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(report, indent=1) + "\n")
+    typer.echo(json.dumps({name: value for name, value in report.items() if name != "files"}, indent=1))
+
+
+def _map(job: Job, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
+    if jobs == 1:
+        yield from map(job, names)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        yield from pool.map(job, names, chunksize=4)
+
+
+@app.command()
+def demo(out: DemoOut = None, short: Short = False) -> None:
+    """Synthesises speech, trains on it, aligns it, scores it, and makes a page to look at and listen to."""
+    from recipes.speech_alignment.demo import ENOUGH, FEW
+    from recipes.speech_alignment.demo import run as run_demo
+
+    folder = out or Path("out/speech/short" if short else "out/speech")
+    _check_is_folder(folder)
+    with stoppable():
+        page = run_demo(folder, FEW if short else ENOUGH)
+    typer.echo(f"open {page}")
+
+
+def _end(what: str, recordings: int, failed: Sequence[str]) -> None:
+    typer.echo(f"{what} {recordings - len(failed)} of {recordings} recordings", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check_is_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; give the name of a folder")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; what is wrong with its input becomes one line and exit code 2, what is wrong with some
+    of the recordings a line each and exit code 1.
+
+    Args:
+        arguments: the command and its options; those of the command line where None.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(os.cpu_count() or 1)
+    run(app, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The energies of sounds: how well each frame of a recording fits each state of each phone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gtn_ebm import DataError, Graph
+from gtn_ebm.dense import topologies
+from gtn_ebm.io.files import write_beside, write_whole
+from recipes.speech_alignment import audio, features
+from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.features import CEPSTRA
+from recipes.speech_alignment.gaussians import Gaussians
+from recipes.speech_alignment.transcript import SILENCE, STAR
+
+STATES = 3
+"""Of each unit, passed from left to right."""
+
+SCALE = 0.1
+"""Of log likelihoods: neighbouring frames tell nearly the same, and would be counted as evidence many times."""
+
+STAY = 0.87
+"""The probability of another frame in a state, to begin with."""
+
+
+class AcousticModel(nn.Module):
+    """Energies of frames: SCALE · −log p(frame | state), from mixtures of Gaussians.
+
+    Class STATES · u + k is state k of unit u; the last unit is STAR, any sound at all.
+
+    Args:
+        phones: that words are made of.
+        rate: samples a second of the sounds that it hears.
+        components: Gaussians in a mixture.
+    """
+
+    spread: Tensor
+    stay: Tensor
+    log_prior: Tensor
+
+    def __init__(self, phones: Sequence[str], rate: int, components: int = 1):
+        super().__init__()
+        self.phones, self.rate = list(phones), rate
+        self.gaussians = Gaussians(self.classes, 3 * CEPSTRA, components)
+        self.register_buffer("spread", torch.ones(3 * CEPSTRA))
+        self.register_buffer("stay", torch.full((self.classes,), STAY))
+        self.register_buffer("log_prior", torch.full((self.classes,), -math.log(self.classes)))
+
+    @property
+    def units(self) -> list[str]:
+        """The phones, SILENCE and STAR."""
+        return [*self.phones, SILENCE, STAR]
+
+    @property
+    def classes(self) -> int:
+        """States of phones and silence, without those of STAR."""
+        return STATES * (len(self.phones) + 1)
+
+    def features(self, samples: Samples, rate: int) -> Tensor:
+        """What the Gaussians see, [T, D]: cepstra less their mean, in units of their spread."""
+        sound = torch.from_numpy(audio.resampled(samples, rate, self.rate))
+        return features.centred(features.cepstra(features.log_mel(sound, self.rate))) / self.spread
+
+    def emissions(self, samples: Samples, rate: int) -> Tensor:
+        """Energies of samples [N] at this rate, [T, C], a frame every ``features.HOP`` seconds."""
+        with torch.no_grad():
+            return self.energies(self.features(samples, rate))
+
+    def energies(self, frames: Tensor) -> Tensor:
+        """Energies of features [T, D], [T, C]."""
+        negative = self.gaussians(frames)
+        phones = slice(0, STATES * len(self.phones))
+        mixed = (self.log_prior[phones] - negative[:, phones]).logsumexp(1, keepdim=True)
+        return SCALE * torch.cat([negative, (-mixed).expand(-1, STATES)], 1)
+
+    def topology(self) -> Graph:
+        """The hidden Markov models of all units: reads classes, writes units."""
+        graph = topologies.hmm(len(self.units), STATES)
+        return graph.with_energies(self.transitions(self.stay))
+
+    def transitions(self, stay: Tensor) -> Tensor:
+        """The energies of the arcs of ``topologies.hmm``, from probabilities of staying, [C]."""
+        stay = torch.cat([stay, stay.new_full((STATES,), 0.95)])
+        leave = -(1 - stay).log().unflatten(0, (-1, STATES))
+        return torch.cat(
+            [stay.new_zeros(len(self.units)), -stay.log(), leave[:, :-1].flatten(), leave[:, -1]]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes model.safetensors and model.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: values.contiguous() for name, values in self.state_dict().items()}
+        write_beside(folder / "model.safetensors", lambda path: save_file(tensors, path))
+        content = {"format": 1, "phones": self.phones, "rate": self.rate}
+        write_whole(folder / "model.json", json.dumps(content, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> AcousticModel:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            DataError: it is not there, or something else.
+        """
+        try:
+            content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "model.safetensors")
+            components = tensors["gaussians.log_weights"].shape[1]
+            model = cls([str(phone) for phone in content["phones"]], int(content["rate"]), components)
+            model.load_state_dict(tensors)
+        except OSError as error:
+            raise DataError(f"{folder}: holds no model that train made ({error.strerror or error})") from error
+        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise DataError(f"{folder}: holds no model that can be read ({error})") from error
+        return model

@@ -1,0 +1,267 @@
+"""The times of words and phones of a recording, and what is to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gtn_ebm import DataError, GraphError, compose
+from gtn_ebm.dense import Span, forced_align, posteriors
+from recipes.speech_alignment import features
+from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
+from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.corpus import Recording
+from recipes.speech_alignment.features import HOP
+from recipes.speech_alignment.intervals import FileAlignment, Interval
+from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
+from recipes.speech_alignment.transcript import (
+    FILLERS,
+    SILENCE,
+    STAR,
+    Prices,
+    Token,
+    Word,
+    transcript,
+    words_of,
+)
+
+SAID = ("word", "repeated", "wrong")
+"""Kinds of pieces in which a word of the text is said."""
+
+PRICES = Prices(silence=2.0, inserted=14.0, wrong=8.0, skipped=14.0, repeated=20.0, filler=14.0)
+"""Of what a text does not say: see docs/design.md."""
+
+STAR_PRICE = 0.35
+"""Of each frame that is any sound, so that what the text says is preferred."""
+
+LONGEST_WORD = 3.0
+"""Seconds from which on a word is too long."""
+
+SHORTEST_PHONE = STATES
+"""Frames, as few as a phone can take: it was pressed in."""
+
+LEAST_CONFIDENCE = 0.5
+
+WINDOW, MARGIN = 30.0, 8.0
+"""Seconds of a long recording that are looked at together, and of their end that are looked at again."""
+
+FASTEST = 5.0
+"""Words a second."""
+
+
+class Sounding(NamedTuple):
+    """A token as it was spoken: seconds, how many frames the best path gives it, and how probable it is."""
+
+    token: Token
+    start: float
+    end: float
+    frames: int
+    confidence: float
+
+
+class Piece(NamedTuple):
+    """What belongs together along the best path: one speaking of a word, a silence, or what is no word."""
+
+    kind: str
+    word: int
+    soundings: list[Sounding]
+
+    @property
+    def start(self) -> float:
+        return self.soundings[0].start
+
+    @property
+    def end(self) -> float:
+        return self.soundings[-1].end
+
+
+def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileAlignment:
+    """Aligns a recording with its text.
+
+    Raises:
+        DataError: the sound or the text cannot be read, has nothing in it, or does not fit the other.
+    """
+    words = words_of(recording.text, lexicon)
+    sound = recording.sound(model.rate)
+    flags = (f"mended: {sound.lost} bytes were lost in a copy as text",) if sound.lost else ()
+    return align_samples(model, sound.samples, words, lexicon, recording.name, flags)
+
+
+def align_samples(
+    model: AcousticModel,
+    samples: Samples,
+    words: Sequence[Word],
+    lexicon: Lexicon,
+    name: str = "",
+    flags: tuple[str, ...] = (),
+) -> FileAlignment:
+    """The same of samples [N] at the model's rate, and words."""
+    fillers = [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
+    duration = len(samples) / model.rate
+    if features.is_silent(torch.from_numpy(samples[: round(WINDOW * model.rate)]), model.rate):
+        if duration <= WINDOW:
+            raise DataError("there is nothing but silence")
+    if duration <= WINDOW:
+        pieces = pieces_of(soundings(model, samples, words, fillers))
+    else:
+        pieces = _in_windows(model, samples, words, fillers)
+    return as_alignment(name, duration, words, pieces, flags)
+
+
+def _in_windows(
+    model: AcousticModel, samples: Samples, words: Sequence[Word], fillers: Sequence[Pronunciation]
+) -> list[Piece]:
+    """A long recording bit by bit: the memory and the time of each bit depend on WINDOW alone.
+
+    In each window as many words are aligned as the fastest speaker says in it, and the sound may end behind
+    any of them. What ends before the margin stays; the next window begins there.
+    """
+    pieces: list[Piece] = []
+    width, begin, done = round(WINDOW * model.rate), 0, 0
+    while True:
+        last = begin + width >= len(samples)
+        count = len(words) if last else done + round(WINDOW * FASTEST)
+        found = pieces_of(
+            soundings(model, samples[begin : begin + width], words[done:count], fillers, open_end=count < len(words))
+        )
+        if not last:
+            found = [piece for piece in found if piece.end <= WINDOW - MARGIN]
+        time = begin / model.rate
+        pieces += [_moved(piece, time, done) for piece in found]
+        if last:
+            return pieces
+        begin += round((found[-1].end if found else WINDOW - MARGIN) * model.rate)
+        done = max([done, *(piece.word + 1 for piece in pieces if piece.kind in SAID)])
+
+
+def _moved(piece: Piece, time: float, words: int) -> Piece:
+    """Later by seconds and words."""
+    moved = [each._replace(start=each.start + time, end=each.end + time) for each in piece.soundings]
+    return Piece(piece.kind, piece.word + words, moved)
+
+
+def soundings(
+    model: AcousticModel,
+    samples: Samples,
+    words: Sequence[Word],
+    fillers: Sequence[Pronunciation] = (),
+    open_end: bool = False,
+) -> list[Sounding]:
+    """What is spoken along the best path, one token after the other.
+
+    A boundary is where it is expected: from the middle of one token to that of the next, it is the sum over
+    frames of the probability that the first still sounds. That is nearer the truth on average than where the
+    best path changes, and finer than frames.
+
+    Raises:
+        DataError: the text is too long for the sound.
+    """
+    given = transcript(words, model.units, PRICES, fillers, open_end)
+    emissions = model.emissions(samples, model.rate)
+    emissions[:, model.classes :] += STAR_PRICE
+    with torch.no_grad():
+        graph = compose(model.topology(), given.graph)
+        try:
+            (alignment,) = forced_align(emissions[None], None, [graph], blank=None)
+        except GraphError as error:
+            raise DataError(
+                f"the text of {len(words)} words is too long for {len(emissions) * HOP:.2f} s of sound ({error})"
+            ) from error
+        classes = posteriors(emissions[None], None, [graph]).classes[0]
+    probable = classes.unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
+    spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
+    units = [model.units.index(token.unit) for token in tokens]
+    between = [
+        _expected(probable, span, other, unit, next_unit)
+        for (span, other), (unit, next_unit) in zip(pairwise(spans), pairwise(units), strict=True)
+    ]
+    times = [0.0, *between, float(len(emissions))]
+    end = len(samples) / model.rate
+    return [
+        Sounding(
+            token,
+            min(start * HOP, end),
+            min(stop * HOP, end),
+            span.end - span.start,
+            float(probable[span.start : span.end, unit].mean()),
+        )
+        for token, span, unit, (start, stop) in zip(tokens, spans, units, pairwise(times), strict=True)
+    ]
+
+
+def _expected(probable: NDArray[np.float32], span: Span, other: Span, unit: int, next_unit: int) -> float:
+    """The boundary between two spans, in frames, by the probabilities of units [T, U]."""
+    if unit == next_unit:
+        return float(span.end)
+    first, last = (span.start + span.end) // 2, (other.start + other.end + 1) // 2
+    before, after = probable[first:last, unit], probable[first:last, next_unit]
+    return float(first + (before / np.maximum(before + after, 1e-9)).sum())
+
+
+def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
+    """Tokens of one word put together."""
+    pieces: list[Piece] = []
+    for each in spoken:
+        kind, word, _ = each.token
+        before = pieces[-1] if pieces else None
+        goes_on = before and before.word == word and (
+            (kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler"
+        )
+        if before and goes_on:
+            before.soundings.append(each)
+        else:
+            pieces.append(Piece(kind, word, [each]))
+    return pieces
+
+
+def as_alignment(
+    name: str, duration: float, words: Sequence[Word], pieces: Sequence[Piece], flags: tuple[str, ...] = ()
+) -> FileAlignment:
+    """Intervals of words and phones, with flags. Of a word that was said again the last time counts."""
+    said = {piece.word: place for place, piece in enumerate(pieces) if piece.kind in SAID}
+    found: list[Interval] = []
+    number, here = 0, 0.0
+    for place, piece in enumerate(pieces):
+        if piece.kind == "silence":
+            continue
+        final = said.get(piece.word) == place
+        if final:
+            found += [_skipped(word, here) for word in words[number : piece.word]]
+            number = piece.word + 1
+        found.append(_interval(piece, words, again=piece.kind in SAID and not final))
+        here = piece.end
+    found += [_skipped(word, here) for word in words[number:]]
+    phones = [_phone(each) for piece in pieces for each in piece.soundings if each.token.unit not in (SILENCE, STAR)]
+    return FileAlignment(name, duration, tuple(found), tuple(phones), flags)
+
+
+def _skipped(word: Word, time: float) -> Interval:
+    return Interval(time, time, word.label, 0.0, ("skipped",))
+
+
+def _interval(piece: Piece, words: Sequence[Word], again: bool) -> Interval:
+    frames = [each.frames for each in piece.soundings]
+    confidence = float(np.average([each.confidence for each in piece.soundings], weights=frames))
+    if piece.kind not in SAID:
+        label = "".join(each.token.unit for each in piece.soundings)
+        return Interval(piece.start, piece.end, label, confidence, ("inserted",))
+    word, flags = words[piece.word], list[str]()
+    if piece.kind == "wrong":
+        flags.append("wrong" if word.pronunciations else "unknown")
+    elif again:
+        flags.append("repeated")
+    elif confidence < LEAST_CONFIDENCE:
+        flags.append("low confidence")
+    if piece.end - piece.start > LONGEST_WORD:
+        flags.append("too long")
+    return Interval(piece.start, piece.end, word.label, confidence, tuple(flags))
+
+
+def _phone(each: Sounding) -> Interval:
+    flags = ("too short",) if each.frames <= SHORTEST_PHONE else ()
+    return Interval(each.start, each.end, each.token.unit, each.confidence, flags)

@@ -1,0 +1,97 @@
+"""What the acoustic models see of a sound: logarithms of its energy in bands of frequencies, frame by frame.
+
+Frame t stands for the time from t · HOP to (t + 1) · HOP, and its window is centred there, so that where a
+path changes between two frames there is the boundary, and nothing has to be shifted afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+HOP = 0.005
+"""Seconds from one frame to the next. Half of what recognisers take: a boundary falls between frames."""
+
+WINDOW = 0.020
+"""Seconds that a frame sees."""
+
+BANDS = 40
+CEPSTRA = 13
+
+PREEMPHASIS = 0.97
+LOWEST = 60.0
+"""Hertz where the lowest band begins."""
+
+LEAST_CHANGE = 0.3
+"""Of the logarithm of a band's energy over time."""
+
+FLOOR = 1e-9
+"""Energy added to every band, far below that of a quiet room in samples between −1 and 1."""
+
+
+def log_mel(samples: Tensor, rate: int) -> Tensor:
+    """Samples [N] → logarithms of the energies of bands, [T, BANDS], T = ⌈N / hop⌉."""
+    hop, width = round(HOP * rate), round(WINDOW * rate)
+    frames = -(-len(samples) // hop)
+    before = (width - hop) // 2
+    after = (frames - 1) * hop + width - before - len(samples)
+    padded = functional.pad(samples, (before + 1, max(after, 0)))
+    emphasised = padded[1:] - PREEMPHASIS * padded[:-1]
+    windows = emphasised.unfold(0, width, hop)[:frames] * torch.hann_window(width, periodic=False)
+    size = 1 << (width - 1).bit_length()
+    power = torch.fft.rfft(windows, size).abs().square()
+    return (power @ _bands(rate, size) + FLOOR).log()
+
+
+def cepstra(bands: Tensor) -> Tensor:
+    """Log energies of bands [T, BANDS] → cepstral coefficients and their first and second differences,
+    [T, 3 · CEPSTRA]."""
+    static = bands @ _cosines()
+    first = differences(static)
+    return torch.cat([static, first, differences(first)], 1)
+
+
+def is_silent(samples: Tensor, rate: int) -> bool:
+    """Whether hardly anything changes in a sound: silence, or a hum."""
+    return float(log_mel(samples, rate).std(0).max()) < LEAST_CHANGE
+
+
+def centred(values: Tensor) -> Tensor:
+    """Less their mean over the frames, which a microphone and a voice add to all of them, [T, D]."""
+    return values - values.mean(0)
+
+
+def differences(values: Tensor, reach: int = 4) -> Tensor:
+    """The slope of the straight line through each frame and ``reach`` on either side, [T, D]."""
+    steps = torch.arange(-reach, reach + 1, dtype=values.dtype)
+    weights = steps / steps.square().sum()
+    padded = functional.pad(values.T[None], (reach, reach), mode="replicate")[0]
+    return functional.conv1d(padded[:, None], weights[None, None])[:, 0].T
+
+
+@cache
+def _bands(rate: int, size: int) -> Tensor:
+    """Triangles on the mel scale, [size / 2 + 1, BANDS]."""
+
+    def mel(hertz: Tensor) -> Tensor:
+        return 1127.0 * torch.log1p(hertz / 700.0)
+
+    bins = mel(torch.arange(size // 2 + 1) * (rate / size))[:, None]
+    ends = mel(torch.tensor([LOWEST, rate / 2]))
+    corners = torch.linspace(float(ends[0]), float(ends[1]), BANDS + 2)
+    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
+    rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
+    return torch.minimum(rising, falling).clamp(min=0.0)
+
+
+@cache
+def _cosines() -> Tensor:
+    """The discrete cosine transform, orthonormal, [BANDS, CEPSTRA]."""
+    band, coefficient = torch.arange(BANDS), torch.arange(CEPSTRA)
+    matrix = torch.cos(math.pi / BANDS * (band[:, None] + 0.5) * coefficient) * math.sqrt(2 / BANDS)
+    matrix[:, 0] /= math.sqrt(2)
+    return matrix

@@ -1,0 +1,254 @@
+"""An acoustic model from recordings and their words alone: expectation and maximisation over transcript graphs.
+
+Nothing is told of where words or phones are. To begin with, each recording's phones are spread evenly over
+what is loud in it. Then, again and again, ``dense.posteriors`` over the graph of each transcript says how
+probably each frame belongs to each state, and the Gaussians and the probabilities of staying are those under
+which frames so divided are likeliest. Silence between words is allowed only once words are about in place, or
+it takes what no phone explains yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from gtn_ebm import DataError, Graph, compose, dense
+from gtn_ebm.io.files import write_beside
+from recipes.speech_alignment.acoustic_model import STATES, STAY, AcousticModel
+from recipes.speech_alignment.gaussians import Statistics
+from recipes.speech_alignment.transcript import Prices, Transcript, Word, transcript
+
+SILENCE_PRICE = 2.0
+"""Of silence between words."""
+
+BATCH = 16
+"""Recordings worked on at once."""
+
+LOUD = 0.4
+"""How far from its quietest to its loudest frames a recording is loud."""
+
+PULL = 10.0
+"""Frames at STAY that each probability of staying is averaged with."""
+
+LONGEST = 60.0
+"""Seconds; longer recordings are aligned, but not learnt from."""
+
+
+class Sweep(NamedTuple):
+    """One pass of expectation and maximisation.
+
+    Attributes:
+        components: Gaussians in a mixture; where there are fewer, they are split first.
+        step: every so many frames are looked at.
+        pauses: whether there may be silence between words.
+    """
+
+    components: int
+    step: int
+    pauses: bool
+
+
+SCHEDULE = (
+    *[Sweep(1, 2, False)] * 10,
+    *[Sweep(1, 2, True)] * 3,
+    *[Sweep(2, 2, True)] * 4,
+    *[Sweep(2, 1, True)] * 2,
+    *[Sweep(4, 1, True)] * 4,
+)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A recording to learn from: its features [T, D], the loudness of each frame [T], and its words."""
+
+    name: str
+    frames: Tensor
+    loudness: Tensor
+    words: Sequence[Word]
+
+
+def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
+    """The first division of frames [T]: classes in a row over what is loud, silence around, [T, C] of 0 and 1."""
+    units = {unit: number for number, unit in enumerate(model.units)}
+    phones = [units[phone] for word in words for phone in word.pronunciations[0] if phone in units]
+    smooth = functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]
+    low, high = torch.quantile(smooth, 0.05), torch.quantile(smooth, 0.95)
+    loud = torch.nonzero(smooth > low + LOUD * (high - low))[:, 0]
+    first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(loudness))
+    row = STATES * torch.tensor(phones).repeat_interleave(STATES) + torch.arange(STATES).repeat(len(phones))
+    labels = model.classes - STATES + torch.arange(len(loudness)) % STATES
+    places = torch.arange(last - first) * len(row) // (last - first)
+    labels[first:last] = row[places]
+    return functional.one_hot(labels, model.classes).float()
+
+
+class Training:
+    """Learns a model from lessons; the same lessons give the same model.
+
+    Args:
+        phones: of the lexicon that occur in the lessons' words.
+        rate: samples a second of the lessons' sounds.
+        lessons: to learn from.
+        folder: where the state after each sweep is kept, to go on from; nowhere if None.
+        schedule: the sweeps.
+
+    Raises:
+        DataError: there are no lessons.
+    """
+
+    def __init__(
+        self,
+        phones: Sequence[str],
+        rate: int,
+        lessons: Sequence[Lesson],
+        folder: Path | None = None,
+        schedule: Sequence[Sweep] = SCHEDULE,
+    ):
+        self.schedule = tuple(schedule)
+        self.lessons = [lesson for lesson in lessons if all(word.pronunciations for word in lesson.words)]
+        if not self.lessons:
+            raise DataError("there is no recording to learn from, with every word's pronunciation known")
+        self.model = AcousticModel(phones, rate)
+        self.folder = folder
+        every = torch.cat([lesson.frames for lesson in self.lessons])
+        self.model.spread.copy_(every.std(0).clamp(min=1e-6))
+        self.frames = [lesson.frames / self.model.spread for lesson in self.lessons]
+        self.variance = every.var(0) / self.model.spread.square()
+        self.counts = torch.zeros(0)
+
+    def run(self, progress: Callable[[int, int], object] = lambda done, total: None) -> AcousticModel:
+        """Goes through the schedule, or what is left; ``progress`` is told of recordings done and of all."""
+        done = self._resume()
+        if done == 0:
+            self._start()
+        total = len(self.schedule) * len(self.lessons)
+        graphs: list[Transcript] = []
+        for number, sweep in enumerate(self.schedule):
+            if number < done:
+                continue
+            if not graphs or sweep.pauses != self.schedule[number - 1].pauses:
+                graphs = self._transcripts(sweep.pauses)
+            base = number * len(self.lessons)
+            self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
+            self._keep(number + 1)
+        return self.model
+
+    def _transcripts(self, pauses: bool) -> list[Transcript]:
+        prices = Prices(SILENCE_PRICE if pauses else math.inf)
+        return [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
+
+    def _start(self) -> None:
+        model, gaussians = self.model, self.model.gaussians
+        gaussians.means.copy_(torch.cat(self.frames).mean(0))
+        gaussians.variances.copy_(self.variance)
+        found = None
+        for lesson, frames in zip(self.lessons, self.frames, strict=True):
+            share = gaussians.statistics(frames, even(lesson.loudness, lesson.words, model))
+            found = share if found is None else found + share
+        assert found is not None
+        gaussians.maximise(found, self.variance)
+
+    def _sweep(self, sweep: Sweep, transcripts: Sequence[Transcript], told: Callable[[int], object]) -> None:
+        model = self.model
+        if sweep.components > model.gaussians.means.shape[1]:
+            model.gaussians.split(self.counts)
+        # A state takes fewer of sparser frames; the scale of likelihoods grows, as these tell more.
+        stay = 1 - (1 - model.stay) * sweep.step
+        topology = dense.topologies.hmm(len(model.units), STATES).with_energies(model.transitions(stay))
+        found, stays = None, torch.zeros(model.classes)
+        order = sorted(range(len(self.frames)), key=lambda number: len(self.frames[number]))
+        for begin in range(0, len(order), BATCH):
+            chosen = order[begin : begin + BATCH]
+            frames = [self.frames[number][sweep.step // 2 :: sweep.step] for number in chosen]
+            graphs = [compose(topology, transcripts[number].graph) for number in chosen]
+            classes, uses = expectation(model, frames, graphs, topology.arcs, sweep.step)
+            stays += uses[len(model.units) :][: model.classes]
+            for each, posteriors in zip(frames, classes, strict=True):
+                share = model.gaussians.statistics(each, posteriors)
+                found = share if found is None else found + share
+            told(begin + len(chosen))
+        assert found is not None
+        self._maximise(found, stays, sweep.step)
+
+    def _maximise(self, found: Statistics, stays: Tensor, step: int) -> None:
+        model = self.model
+        model.gaussians.maximise(found, self.variance)
+        self.counts = found.counts * step
+        occupied = found.counts.sum(1)
+        expected = 1 - (1 - STAY) * step
+        stay = (stays + PULL * expected) / (occupied + PULL)
+        model.stay.copy_((1 - (1 - stay) / step).clamp(0.6, 0.98))
+        model.log_prior.copy_(((occupied + 1) / (occupied + 1).sum()).log())
+
+    @property
+    def digest(self) -> str:
+        """Tells these lessons from others."""
+        content = hashlib.sha256(json.dumps([self.model.units, self.schedule]).encode())
+        for lesson, frames in zip(self.lessons, self.frames, strict=True):
+            content.update(repr((lesson.name, lesson.words)).encode() + frames.numpy().tobytes())
+        return content.hexdigest()
+
+    def _keep(self, done: int) -> None:
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: values.contiguous() for name, values in self.model.state_dict().items()}
+        tensors |= {"counts": self.counts, "done": torch.tensor(done)}
+        digest = {"digest": self.digest}
+        write_beside(self.folder / "checkpoint.safetensors", lambda path: save_file(tensors, path, digest))
+
+    def _resume(self) -> int:
+        """How many sweeps are done, by the checkpoint of the same lessons."""
+        path = None if self.folder is None else self.folder / "checkpoint.safetensors"
+        if path is None or not path.exists() or _digest_in(path) != self.digest:
+            return 0
+        tensors = load_file(path)
+        self.counts, done = tensors.pop("counts"), int(tensors.pop("done"))
+        components = tensors["gaussians.log_weights"].shape[1]
+        model = AcousticModel(self.model.phones, self.model.rate, components)
+        model.load_state_dict(tensors)
+        self.model = model
+        return done
+
+
+def _digest_in(path: Path) -> str | None:
+    with safe_open(path, "pt") as file:
+        metadata: dict[str, str] | None = file.metadata()
+    return (metadata or {}).get("digest")
+
+
+def expectation(
+    model: AcousticModel, frames: Sequence[Tensor], graphs: Sequence[Graph], arcs: int, step: int = 1
+) -> tuple[Iterator[Tensor], Tensor]:
+    """Posteriors of classes at frames, [T, C] of each recording, and expected uses of the topology's arcs.
+
+    Args:
+        frames: features, [T, D] each.
+        graphs: topology ∘ transcript of each.
+        arcs: of the topology.
+        step: of how many frames each stands for so many.
+    """
+    energies = [model.energies(each) * step for each in frames]
+    lengths = [len(each) for each in energies]
+    padded = torch.nn.utils.rnn.pad_sequence(energies, batch_first=True)
+    found = dense.posteriors(padded, lengths, list(graphs))
+    uses = torch.zeros(arcs)
+    for graph, each in zip(graphs, found.graphs, strict=True):
+        stems = torch.from_numpy(graph.arc_maps[0].astype(np.int64))
+        uses.index_add_(0, stems[stems >= 0], each.arcs[stems >= 0])
+    each_class = (
+        classes[:length, : model.classes] for classes, length in zip(found.classes, lengths, strict=True)
+    )
+    return each_class, uses
