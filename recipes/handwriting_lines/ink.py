@@ -14,7 +14,7 @@ HEIGHT = 48
 MARGIN = 16
 """Columns of paper before and after the line, which no image is sure to have."""
 
-MOST_COLUMNS = 8192
+MOST_COLUMNS = 32768
 """Of ink at that height; a longer line is refused, for it is none."""
 
 LEAST_CONTRAST = 24
@@ -37,9 +37,11 @@ def ink_of(image: NDArray[np.uint8], height: int = HEIGHT) -> NDArray[np.uint8]:
     if columns * HEIGHT > MOST_COLUMNS * rows:
         raise DataError(f"{columns} columns and {rows} rows are too long for one line; cut it into several")
     dark, bright = np.percentile(image[:: max(1, rows // 256), :: max(1, columns // 4096)], (0.5, 90))
-    if bright - dark < LEAST_CONTRAST:
-        raise DataError("there is no ink in this image; give one of a line, dark on a bright ground")
     width = max(1, round(columns * height / rows))
     shrinks = height < rows
     scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if bright - dark < LEAST_CONTRAST:
+        dark = float(scaled.min())  # a letter alone on a long line
+    if bright - dark < LEAST_CONTRAST:
+        raise DataError("there is no ink in this image; give one of a line, dark on a bright ground")
     return np.clip((bright - scaled.astype(np.float32)) * (255 / (bright - dark)), 0, 255).astype(np.uint8)

@@ -22,7 +22,7 @@ LEVELS = ("character", "word")
 
 SPACE = " "
 
-_NEW = "#new"  # stands in a sequence of words for one that is not in the lexicon
+_NEW = "a new word"  # stands for one that is not in the lexicon; no word has blanks
 _START, _END = -2, -3
 
 Gram = tuple[int, ...]
@@ -218,11 +218,12 @@ def _one_or_more(labels: Sequence[int]) -> Graph:
 
 
 def _without_last_blank(graph: Graph, space: int) -> Graph:
-    """Of lines of words with a blank after each, those without the last one."""
+    """Of lines of words with a blank after each, those without the last one; the empty line as it is."""
     labels = sorted(set(graph.input_labels.tolist()) - {EPSILON})
     build = GraphBuilder(graph.dtype)
-    within, end = build.state(initial=0.0, final=math.inf), build.state(final=0.0)
+    first, within, end = build.state(initial=0.0, final=0.0), build.state(), build.state(final=0.0)
     for label in labels:
+        build.arc(first, within, label)
         build.arc(within, within, label)
     build.arc(within, end, EPSILON, space)
     return project(compose(build.graph(), graph), "input").with_arc_maps()

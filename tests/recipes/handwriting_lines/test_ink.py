@@ -35,6 +35,12 @@ def test_what_is_no_line_is_refused(image: np.ndarray, problem: str) -> None:
         ink_of(image)
 
 
+def test_a_letter_alone_on_a_long_line_is_ink() -> None:
+    image = np.full((48, 4000), 255, np.uint8)
+    image[:, :24] = written("b")
+    assert ink_of(image).max() == 255
+
+
 def test_a_line_of_10000_columns_is_one() -> None:
-    image = np.tile(written("ab", 96), (1, 105))[:, :10_000]
-    assert ink_of(image).shape == (HEIGHT, 5000)
+    image = np.tile(written("ab"), (1, 210))[:, :10_000]
+    assert ink_of(image).shape == (HEIGHT, 10_000)

@@ -114,7 +114,9 @@ def test_other_words_are_spelled_and_cost_more() -> None:
 
 def test_a_lexicon_with_none_of_the_words_still_reads() -> None:
     for texts in (["de ed"], ["xyz"], ["日本 語"]):
-        assert energy(word_model(texts, CHARACTERS), "ab ba") < math.inf
+        model = word_model(texts, CHARACTERS)
+        assert energy(model, "ab ba") < math.inf
+        assert energy(model, "") < math.inf
 
 
 def test_a_text_file_is_read_by_its_lines(tmp_path: Path) -> None:
