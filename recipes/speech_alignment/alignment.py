@@ -39,7 +39,7 @@ SOFTNESS = 0.5
 PRICES = Prices(silence=2.0, inserted=8.0, wrong=5.0, skipped=8.0, repeated=10.0, filler=8.0)
 """Of what a text does not say: see docs/design.md."""
 
-STAR_PRICE = 0.3
+STAR_PRICE = 0.6
 """Of each frame that is any sound, so that what the text says is preferred."""
 
 LONGEST_WORD = 3.0
@@ -205,7 +205,7 @@ def _expected(probable: NDArray[np.float32], span: Span, other: Span, unit: int,
     """The boundary between two spans, in frames, by the probabilities of units [T, U]."""
     if unit == next_unit:
         return float(span.end)
-    first, last = (span.start + span.end) // 2, (other.start + other.end + 1) // 2
+    first, last = (span.start + span.end) // 2, (other.start + other.end) // 2
     before, after = probable[first:last, unit], probable[first:last, next_unit]
     return float(first + (before / np.maximum(before + after, 1e-9)).sum())
 

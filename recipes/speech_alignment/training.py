@@ -61,9 +61,11 @@ class Sweep(NamedTuple):
 
 
 SCHEDULE = (
-    *[Sweep(1, 2, False)] * 8,
+    *[Sweep(1, 2, False)] * 10,
     *[Sweep(1, 2, True)] * 3,
     *[Sweep(2, 2, True)] * 4,
+    *[Sweep(2, 1, True)] * 2,
+    *[Sweep(4, 1, True)] * 4,
 )
 
 
