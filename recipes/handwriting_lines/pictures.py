@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gtn_ebm import Graph, GraphBuilder, Symbols, draw
+from gtn_ebm import Graph, GraphBuilder, GraphError, Symbols, draw
 from gtn_ebm.ops import connect, determinize, minimize, project, prune, remove_epsilons
 from recipes.handwriting_lines.reader import Letter
 
@@ -24,6 +24,9 @@ SHOWN_HEIGHT = 64.0
 
 MOST_ARCS = 150
 """Of a lattice that is drawn."""
+
+MOST_STATES = 1000
+"""Of one that is looked at to be drawn."""
 
 LATTICE_BEAM = 3.0
 """How much worse than the best answer those in a drawing of a lattice may be."""
@@ -79,12 +82,23 @@ def lattice(found: Graph) -> str:
     Args:
         found: that of a ``dense.Decoding`` that found an answer; its output symbols are characters.
     """
-    near = remove_epsilons(project(prune(found, LATTICE_BEAM), "output").with_arc_maps())
-    answers = minimize(connect(determinize(near, math.inf)), math.inf)
-    words = _by_words(answers)
+    words = _by_words(_answers(found))
     if words.arcs > MOST_ARCS:
         words = draw.most_probable(words, MOST_ARCS)
     return draw.svg(words, best_path=True, posteriors=True, max_arcs=max(MOST_ARCS, words.arcs))
+
+
+def _answers(found: Graph) -> Graph:
+    """The least acceptor of the answers near the best; nearer than LATTICE_BEAM where there are too many."""
+    beam = LATTICE_BEAM
+    while True:
+        near = remove_epsilons(project(prune(found, beam), "output").with_arc_maps(), math.inf)
+        try:
+            answers = determinize(near, math.inf, max_states=MOST_STATES)
+        except GraphError:
+            beam /= 2
+        else:
+            return minimize(connect(answers), math.inf)
 
 
 def _by_words(answers: Graph) -> Graph:
