@@ -77,7 +77,7 @@ def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
         failed.append(message)
         complain(message)
 
-    with stoppable(), tqdm(unit="recording", desc="training", mininterval=1) as bar:
+    with stoppable(), tqdm(unit=" recordings", desc="training", mininterval=1) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -117,7 +117,7 @@ def align(
     failed = []
     done = _map(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
     with stoppable():
-        for name, error in tqdm(done, total=len(recordings), unit="recording", desc="aligning"):
+        for name, error in tqdm(done, total=len(recordings), unit=" recordings", desc="aligning"):
             if error is not None:
                 complain(f"{name}: {error}")
                 failed.append(name)
