@@ -131,15 +131,15 @@ class Job:
             raise DataError(f"pictures are png or svg, not {self.pictures!r}")
         self.source.check()
 
-    def __call__(self, name: str) -> tuple[str, str | None]:
-        """The name, and what is wrong with the recording."""
+    def __call__(self, name: str) -> str | None:
+        """What is wrong with the recording of this name; None for nothing, and it is done."""
         torch.set_num_threads(1)
         try:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)
             mark = self._place(f".done/{name}", ".sha256")
             if mark.exists() and mark.read_text() == digest and all(map(Path.exists, self._results(name))):
-                return name, None
+                return None
             alignment = self.source.align(recording)
             for format_name in self.formats:
                 write_alignment(alignment, Path(self.out), format_name)
@@ -147,8 +147,8 @@ class Job:
             mark.parent.mkdir(parents=True, exist_ok=True)
             write_whole(mark, digest)
         except (GtnEbmError, OSError) as error:
-            return name, str(error)
-        return name, None
+            return str(error)
+        return None
 
     def _show(self, recording: Recording, alignment: FileAlignment) -> None:
         from recipes.speech_alignment import pictures, player
