@@ -45,7 +45,8 @@ def align(reader: LineReader, name: str, image: NDArray[np.uint8], text: str) ->
         DataError: the image has no ink, or is too short for the text.
     """
     letters = reader.align(image, text)
-    spans = word_spans(image, letters)
+    columns = image.shape[1]  # beyond which a word without ink of its own could reach
+    spans = [(min(start, columns - 1), min(end, columns)) for start, end in word_spans(image, letters)]
     of_words = [
         list(some) for blank, some in groupby(letters, lambda letter: letter.text == " ") if not blank
     ]

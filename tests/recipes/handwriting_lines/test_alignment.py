@@ -37,10 +37,14 @@ def test_any_text_of_enough_frames_has_its_characters_in_order(reader: LineReade
         found = align(reader, "line", image, text)
         assert "".join(character.text for character in found.characters) == text.replace(" ", "")
         assert [word.text for word in found.words] == text.split()
-        borders = [border for character in found.characters for border in (character.start, character.end)]
-        assert borders == sorted(borders)
-        assert borders[0] >= 0
-        assert borders[-1] <= image.shape[1]
+        place = 0
+        for word in found.words:
+            characters = found.characters[place : place + len(word.text)]
+            borders = [border for character in characters for border in (character.start, character.end)]
+            assert borders == sorted(borders)
+            assert (borders[0], borders[-1]) == (word.start, word.end)
+            assert 0 <= word.start < word.end <= image.shape[1]
+            place += len(word.text)
     assert align(reader, "line", image, "") == AlignedLine("line", "", (), ())
 
 

@@ -58,7 +58,7 @@ def test_a_lattice_shows_where_answers_differ_and_goes_by_words_where_they_agree
     found = decoder.decode(emissions(*sure, {2: 0.6, 3: 0.4}, {0: 1.0}, {2: 1.0}))
     shown = texts(pictures.lattice(found.lattice))
     assert "bab·" in shown
-    assert f"b/{math.log(0.6 / 0.4):.3g}" in [text.replace("0.41", "0.405") for text in shown]
+    assert f"b/{math.log(0.6 / 0.4):.2f}" in shown
     assert shown.count("a") == 2  # the likelier of the two, and what follows both
 
 
