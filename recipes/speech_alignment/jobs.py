@@ -52,6 +52,10 @@ class Source:
             raise DataError("give one of --model, --pretrained and --emissions")
         if self.scores is not None and self.tokens is None:
             raise DataError("--emissions needs --tokens, a file with the name of each column")
+        if self.scores is not None and not Path(self.scores).is_dir():
+            raise DataError(f"{self.scores}: no such folder of matrices")
+        if self.tokens is not None and not Path(self.tokens).is_file():
+            raise DataError(f"{self.tokens}: no such file of tokens")
         if self.model is not None:
             _aligner(self.model, self.lexicon)
         elif self.network is not None:
@@ -131,15 +135,15 @@ class Job:
             raise DataError(f"pictures are png or svg, not {self.pictures!r}")
         self.source.check()
 
-    def __call__(self, name: str) -> tuple[str, str | None]:
-        """The name, and what is wrong with the recording."""
+    def __call__(self, name: str) -> str | None:
+        """What is wrong with the recording of that name; None where nothing is."""
         torch.set_num_threads(1)
         try:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)
             mark = self._place(f".done/{name}", ".sha256")
             if mark.exists() and mark.read_text() == digest and all(map(Path.exists, self._results(name))):
-                return name, None
+                return None
             alignment = self.source.align(recording)
             for format_name in self.formats:
                 write_alignment(alignment, Path(self.out), format_name)
@@ -147,8 +151,8 @@ class Job:
             mark.parent.mkdir(parents=True, exist_ok=True)
             write_whole(mark, digest)
         except (GtnEbmError, OSError) as error:
-            return name, str(error)
-        return name, None
+            return str(error)
+        return None
 
     def _show(self, recording: Recording, alignment: FileAlignment) -> None:
         from recipes.speech_alignment import pictures, player
