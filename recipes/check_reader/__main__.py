@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ import cv2
 import torch
 import typer
 
-from gtn_ebm import DataError, GtnEbmError
+from gtn_ebm import GtnEbmError
 from gtn_ebm.io.files import write_whole
 from gtn_ebm.losses import LOSSES, by_name
 from recipes.check_reader import compare as comparison
@@ -24,7 +23,15 @@ from recipes.check_reader.material import PARTS, SYNTHETIC, cases, training_mate
 from recipes.check_reader.pictures import pictures
 from recipes.check_reader.reader import CheckReader, Reading
 from recipes.check_reader.training import AMOUNTS_PER_EPOCH, Settings, Training
-from recipes.commands import complain, printable, run, stoppable
+from recipes.commands import (
+    check_can_be_made,
+    check_is_folder,
+    check_names_differ,
+    complain,
+    printable,
+    run,
+    stoppable,
+)
 
 app = typer.Typer(
     help="Reads handwritten cheque amounts with a graph transformer network.",
@@ -90,7 +97,7 @@ def train(
 ) -> None:
     """Trains a model: on synthetic amounts, then on the training part (80 %) of a folder."""
     _leave_a_core()
-    _check_is_folder(out)
+    check_is_folder(out)
     settings = Settings(loss=loss, pretraining=pretraining, epochs=epochs, seed=seed)
     amounts = Grammar.read(grammar or DEFAULT)
     training = Training(settings, training_material(data, digits), amounts, out)
@@ -111,7 +118,7 @@ def compare(
 ) -> None:
     """Trains with each loss from one pretraining: how well each reads the validation part, and a gallery."""
     _leave_a_core()
-    _check_is_folder(out)
+    check_is_folder(out)
     names = list(dict.fromkeys(by_name(name).name for name in loss or LOSSES))
     material = training_material(data, digits)
     arguments = names, seed, pretraining, epochs, images, material, Grammar.read(), out
@@ -129,8 +136,7 @@ def evaluate(
     grammar: GrammarFile = None,
 ) -> None:
     """Reads labelled amounts and prints how well."""
-    if json_file is not None:
-        _check_can_be_made(json_file)
+    check_can_be_made(json_file)
     torch.set_num_threads(1)
     report = evaluate_cases(_load(model, grammar), cases(data, part, digits))
     if json_file is not None:
@@ -147,8 +153,9 @@ def read(
     grammar: GrammarFile = None,
 ) -> None:
     """Prints the amount on each image with its energy and confidence, or REJECT."""
+    check_is_folder(svg)
     if svg is not None:
-        _check_names_differ(images)
+        check_names_differ(images)
     reader = _load(model, grammar)
     failed = False
     for image in images:
@@ -174,8 +181,7 @@ def demo(
     from recipes.check_reader.demo import ENOUGH, run
 
     _leave_a_core()
-    if out is not None:
-        _check_is_folder(out)
+    check_is_folder(out)
     page = run(out or Path("out/short"), epochs=1) if short else run(out or Path("out"), epochs=ENOUGH)
     typer.echo(f"open {page}")
 
@@ -206,27 +212,6 @@ def _line(image: Path, reading: Reading, as_json: bool) -> str:
             "confidence": reading.confidence,
         }
     )
-
-
-def _check_can_be_made(file: Path) -> None:
-    """Before long work, for it would be lost."""
-    if file.is_dir():
-        raise DataError(f"{file}: is a folder; give the name of a file")
-    if not file.parent.is_dir():
-        raise DataError(f"{file}: there is no folder {file.parent}; make it first")
-
-
-def _check_is_folder(out: Path) -> None:
-    """If there is anything of that name."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; give the name of a folder")
-
-
-def _check_names_differ(images: Sequence[Path]) -> None:
-    """The graphs of an image are named after it, wherever it lies."""
-    name, count = Counter(image.name for image in images).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{count} images are named {name}; read them apart, each with its own --svg folder")
 
 
 def _draw(reading: Reading, folder: Path, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import json
 import math
 import time
@@ -20,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from gtn_ebm import DataError, GraphError
-from gtn_ebm.io.files import write_beside, write_whole
 from gtn_ebm.losses import by_name
+from recipes import checkpoint
 from recipes.check_reader.augmentation import augment, vary_ink
 from recipes.check_reader.evaluation import choose_threshold, shares, string_rate
 from recipes.check_reader.grammar import Grammar
@@ -198,16 +197,14 @@ class Training:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
-        self.step = 0
         # Also tells at once, not after hours, where a batch is too small to be shared.
         self.steps = sum(len(self._batches(self._lessons(epoch))) for epoch in range(self.epochs))
-        self.metrics: list[dict[str, Any]] = []
         described = [asdict(settings), material.digest(), grammar.text]
         if start is not None:
             described.append(_digest(self.network))
         self.identity = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         self.out.mkdir(parents=True, exist_ok=True)
-        self._resume()
+        self.step, self.metrics = checkpoint.resume(self.out, self.identity, self._parts())
 
     def run(self, progress: bool = True) -> CheckReader:
         """Trains what remains of the epochs and returns the reader, which is saved in ``out``."""
@@ -260,7 +257,7 @@ class Training:
             )
         self.metrics.append(metrics)
         if self.processes.first:
-            self._checkpoint()
+            checkpoint.keep(self.out, self.identity, self._parts(), self.step, self.metrics)
         if title is not None:
             shown = (f"{v:.4g}" if isinstance(v, float) else v for v in metrics.values())
             tqdm.write(" ".join(map("{}={}".format, metrics, shown)))
@@ -317,35 +314,5 @@ class Training:
         readings = reader.read_all(labelled.image for labelled in self.material.validation)
         return [r.digits for r in readings], [r.confidence for r in readings], truths
 
-    def _checkpoint(self) -> None:
-        state = {
-            "identity": self.identity,
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "metrics": self.metrics,
-        }
-        content = io.BytesIO()
-        torch.save(state, content)
-        write_beside(self.out / "checkpoint.pt", lambda beside: beside.write_bytes(content.getbuffer()))
-        rows = [",".join(self.metrics[0]), *(",".join(map(str, row.values())) for row in self.metrics)]
-        write_whole(self.out / "metrics.csv", "\n".join(rows) + "\n")
-
-    def _resume(self) -> None:
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
-            return
-        remedy = "remove it or choose another folder"
-        try:
-            state = torch.load(path, weights_only=True)
-            if state["identity"] != self.identity:
-                raise DataError(f"{path}: of a training with other data or settings; {remedy}")
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.metrics = state["step"], state["metrics"]
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file makes torch raise nearly every kind of error
-            raise DataError(f"{path}: not a checkpoint that can be read; {remedy}") from error
+    def _parts(self) -> checkpoint.Parts:
+        return {"network": self.network, "average": self.average, "optimiser": self.optimiser}

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from gtn_ebm import DataError, GtnEbmError
 from gtn_ebm.io.files import write_whole
 from gtn_ebm.losses import LOSSES
-from recipes.commands import complain, printable, run, stoppable
+from recipes.commands import (
+    check_can_be_made,
+    check_is_folder,
+    check_names_differ,
+    complain,
+    printable,
+    run,
+    stoppable,
+)
 from recipes.handwriting_lines import pictures
 from recipes.handwriting_lines.alignment import align as align_line
 from recipes.handwriting_lines.alignment import as_csv, as_json
@@ -89,8 +97,7 @@ def train(
     seed: Seed = Settings.seed,
 ) -> None:
     """Trains a model on the training part of some data."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; give the name of a folder")
+    check_is_folder(out)
     epochs = epochs or (SYNTHETIC_EPOCHS if data == SYNTHETIC else Settings.epochs)
     settings = Settings(criterion=criterion, loss=loss, epochs=epochs, seed=seed)
     training = Training(settings, Material.of(load(data, "train"), hold_out), out)
@@ -109,7 +116,7 @@ def evaluate(
     errors: ErrorPage = None,
 ) -> None:
     """Reads lines whose texts are known and prints how well."""
-    _check_can_be_made(json_file, errors)
+    check_can_be_made(json_file, errors)
     torch.set_num_threads(1)
     reader, lines = LineReader.load(model), load(data, part)
     report = evaluate_lines(reader, lines, _read_with(reader, lm, level))
@@ -131,6 +138,9 @@ def read(
     in_json: AsJson = False,
 ) -> None:
     """Prints the text of each image with its confidence."""
+    check_is_folder(svg)
+    if svg is not None:
+        check_names_differ(images)
     torch.set_num_threads(1)
     reader = LineReader.load(model)
     decoder = _decoder(reader, lm, level)
@@ -160,7 +170,8 @@ def align(
     """Finds the columns of every character and word of known texts."""
     if out is not None and out.suffix not in (".json", ".csv"):
         raise DataError(f"{out}: give the name of a .json or .csv file")
-    _check_can_be_made(out)
+    check_can_be_made(out)
+    check_is_folder(svg)
     torch.set_num_threads(1)
     reader, aligned = LineReader.load(model), []
     for line in _known_lines(data, part, image, text):
@@ -180,13 +191,6 @@ def _known_lines(data: str | None, part: str, image: Path | None, text: str | No
     if data is None and image is not None and text is not None:
         return [Line(str(image), text, lambda: loaded(image))]
     raise DataError("give either --data, or --image and --text")
-
-
-def _check_can_be_made(*files: Path | None) -> None:
-    """Before long work, for it would be lost."""
-    for file in files:
-        if file is not None and (file.is_dir() or not file.parent.is_dir()):
-            raise DataError(f"{file}: cannot be written; give the name of a file in a folder that there is")
 
 
 def _decoder(reader: LineReader, lm: Path | None, level: str) -> LineDecoder:

@@ -89,7 +89,10 @@ def read_folder(directory: Path) -> dict[str, list[Line]]:
         return {"train": kept, "valid": held_out}
     parts = {}
     for part, path in given.items():
-        names = path.read_text(encoding="utf-8").split()
+        try:
+            names = path.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as a list of pages ({error})") from error
         missing = next((name for name in names if name not in pages), None)
         if missing is not None:
             raise DataError(f"{path}: there is no page {missing}.xml in {directory}")

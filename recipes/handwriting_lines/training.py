@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import json
 import math
 import os
@@ -21,7 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gtn_ebm import DataError, GraphError, losses
-from gtn_ebm.io.files import write_beside, write_whole
+from gtn_ebm.io.files import write_whole
+from recipes import checkpoint
 from recipes.handwriting_lines.augmentation import augment
 from recipes.handwriting_lines.criteria import CTC, Criterion, by_name
 from recipes.handwriting_lines.evaluation import error_rate, text_of
@@ -153,12 +153,10 @@ class Training:
         for batch_of_lessons in batches:  # tells at once, not at the end of an epoch, where one is too small
             self.processes.share(range(len(batch_of_lessons)))
         self.steps = len(batches) * settings.epochs
-        self.step = 0
-        self.metrics: list[dict[str, Any]] = []
         described = [asdict(settings), _digest(self.lessons), [line.name for line in self.held_out]]
         self.identity = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         self.out.mkdir(parents=True, exist_ok=True)
-        self._resume()
+        self.step, self.metrics = checkpoint.resume(self.out, self.identity, self._parts(), self.device)
 
     def run(self, progress: bool = True) -> LineReader:
         """Trains what remains of the epochs and returns the reader, which is saved in ``out``."""
@@ -211,7 +209,7 @@ class Training:
             metrics["processor_seconds"] = time.process_time() - started[1]
         self.metrics.append(metrics)
         if self.processes.first:
-            self._checkpoint()
+            checkpoint.keep(self.out, self.identity, self._parts(), self.step, self.metrics)
         if shown:
             values = (f"{value:.4g}" if isinstance(value, float) else value for value in metrics.values())
             tqdm.write(" ".join(map("{}={}".format, metrics, values)))
@@ -269,38 +267,8 @@ class Training:
         rising = min(1.0, (self.step + 1) / WARM_UP_STEPS)
         return self.settings.rate * rising * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
 
-    def _checkpoint(self) -> None:
-        state = {
-            "identity": self.identity,
-            "step": self.step,
-            "learner": self.learner.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "metrics": self.metrics,
-        }
-        content = io.BytesIO()
-        torch.save(state, content)
-        write_beside(self.out / "checkpoint.pt", lambda beside: beside.write_bytes(content.getbuffer()))
-        rows = [",".join(self.metrics[0]), *(",".join(map(str, row.values())) for row in self.metrics)]
-        write_whole(self.out / "metrics.csv", "\n".join(rows) + "\n")
-
-    def _resume(self) -> None:
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
-            return
-        remedy = "remove it or choose another folder"
-        try:
-            state = torch.load(path, weights_only=True, map_location=self.device)
-            if state["identity"] != self.identity:
-                raise DataError(f"{path}: of a training with other data or settings; {remedy}")
-            self.learner.load_state_dict(state["learner"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.metrics = state["step"], state["metrics"]
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file makes torch raise nearly every kind of error
-            raise DataError(f"{path}: not a checkpoint that can be read; {remedy}") from error
+    def _parts(self) -> checkpoint.Parts:
+        return {"learner": self.learner, "average": self.average, "optimiser": self.optimiser}
 
 
 class _Learner(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from gtn_ebm import DataError
 from gtn_ebm.io.files import write_whole
-from recipes.commands import complain, run, stoppable
+from recipes.commands import check_can_be_made, check_is_folder, complain, run, stoppable
 from recipes.speech_alignment.aligner import SpeechAligner
 from recipes.speech_alignment.cluster import LOCAL, spread
 from recipes.speech_alignment.corpus import Corpus
 from recipes.speech_alignment.formats import alignment_files, read_alignment
+from recipes.speech_alignment.intervals import FileAlignment
 from recipes.speech_alignment.jobs import Job, Source
 from recipes.speech_alignment.lexicon import Lexicon
 from recipes.speech_alignment.scoring import score as score_alignments
@@ -70,7 +71,7 @@ Report = Annotated[Path | None, typer.Option("--json", help="Write the whole rep
 @app.command()
 def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
     """Learns the sounds of a corpus from its recordings, texts and lexicon alone."""
-    _check_is_folder(out)
+    check_is_folder(out)
     failed: list[str] = []
 
     def note(message: str) -> None:
@@ -104,7 +105,7 @@ def align(
     tokens: Tokens = None,
 ) -> None:
     """Aligns every recording of a corpus with its text; one that is done already is left as it is."""
-    _check_is_folder(out)
+    check_is_folder(out)
     files = (
         None if path is None else str(path.resolve()) for path in (model, lexicon, weights, emissions, tokens)
     )
@@ -127,19 +128,40 @@ def align(
 @app.command()
 def score(ref: Reference, hyp: Hypothesis, json_file: Report = None) -> None:
     """Compares the boundaries of words and phones with those of a reference."""
-    for folder in (ref, hyp):
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-    reference = {name: read_alignment(path, name) for name, path in alignment_files(ref).items()}
-    found = {
-        name: read_alignment(path, name) for name, path in alignment_files(hyp).items() if name in reference
-    }
-    if not reference:
-        raise DataError(f"{ref}: holds no alignment")
+    check_can_be_made(json_file)
+    files, others = _alignments(ref), _alignments(hyp)
+    failed: list[str] = []
+    reference = _read_all(files, failed)
+    found = _read_all({name: others[name] for name in reference if name in others}, failed)
+    if not found:
+        raise DataError(f"{hyp}: holds no alignment of a recording of {ref} that can be read")
     report = score_alignments(reference, found)
     if json_file is not None:
         write_whole(json_file, json.dumps(report, indent=1) + "\n")
     typer.echo(json.dumps({name: value for name, value in report.items() if name != "files"}, indent=1))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _alignments(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    files = alignment_files(folder)
+    if not files:
+        raise DataError(f"{folder}: holds no alignment")
+    return files
+
+
+def _read_all(files: Mapping[str, Path], failed: list[str]) -> dict[str, FileAlignment]:
+    """The alignments by their names, without those that cannot be read."""
+    alignments = {}
+    for name, path in files.items():
+        try:
+            alignments[name] = read_alignment(path, name)
+        except DataError as error:
+            complain(str(error))
+            failed.append(name)
+    return alignments
 
 
 def _map(job: Job, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
@@ -157,7 +179,7 @@ def demo(out: DemoOut = None, short: Short = False) -> None:
     from recipes.speech_alignment.demo import run as run_demo
 
     folder = out or Path("out/speech/short" if short else "out/speech")
-    _check_is_folder(folder)
+    check_is_folder(folder)
     with stoppable():
         page = run_demo(folder, FEW if short else ENOUGH)
     typer.echo(f"open {page}")
@@ -173,11 +195,6 @@ def _end(what: str, recordings: int, failed: Sequence[str]) -> None:
     typer.echo(f"{what} {recordings - len(failed)} of {recordings} recordings", err=True)
     if failed:
         raise typer.Exit(1)
-
-
-def _check_is_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; give the name of a folder")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,6 +21,9 @@ from recipes.speech_alignment.features import CEPSTRA
 from recipes.speech_alignment.gaussians import Gaussians
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
+FORMAT = "gtn_ebm speech alignment 1"
+"""What ``model.json`` says that it is."""
+
 STATES = 3
 """Of each unit, passed from left to right."""
 
@@ -99,7 +102,7 @@ class AcousticModel(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: values.contiguous() for name, values in self.state_dict().items()}
         write_beside(folder / "model.safetensors", lambda path: save_file(tensors, path))
-        content = {"format": 1, "phones": self.phones, "rate": self.rate}
+        content = {"format": FORMAT, "phones": self.phones, "rate": self.rate}
         write_whole(folder / "model.json", json.dumps(content, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -111,7 +114,11 @@ class AcousticModel(nn.Module):
         """
         try:
             content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            if not isinstance(content, dict) or content.get("format") != FORMAT or content["rate"] < 1:
+                raise ValueError(f"model.json describes none of the format {FORMAT!r}")
             tensors = load_file(folder / "model.safetensors")
+            if not all(values.isfinite().all() for values in tensors.values()):
+                raise ValueError("some of its numbers are not finite")
             components = tensors["gaussians.log_weights"].shape[1]
             model = cls([str(phone) for phone in content["phones"]], int(content["rate"]), components)
             model.load_state_dict(tensors)

@@ -52,6 +52,10 @@ class Source:
             raise DataError("give one of --model, --pretrained and --emissions")
         if self.scores is not None and self.tokens is None:
             raise DataError("--emissions needs --tokens, a file with the name of each column")
+        if self.scores is not None and not Path(self.scores).is_dir():
+            raise DataError(f"{self.scores}: no such folder of matrices")
+        if self.tokens is not None and not Path(self.tokens).is_file():
+            raise DataError(f"{self.tokens}: no such file of tokens")
         if self.model is not None:
             _aligner(self.model, self.lexicon)
         elif self.network is not None:

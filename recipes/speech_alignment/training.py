@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
@@ -224,8 +224,13 @@ class Training:
 
 
 def _digest_in(path: Path) -> str | None:
-    with safe_open(path, "pt") as file:
-        metadata: dict[str, str] | None = file.metadata()
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] | None = file.metadata()
+    except SafetensorError as error:
+        raise DataError(
+            f"{path}: not a checkpoint that can be read; remove it or choose another folder"
+        ) from error
     return (metadata or {}).get("digest")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recipes import checkpoint
 from recipes.check_reader import __main__ as commands
 from recipes.check_reader import demo, material, training
 from recipes.check_reader.data import read_digits
@@ -82,15 +83,14 @@ def _main() -> None:
     small_trainings(setattr)
     if options.exact:
         torch.autocast = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment, misc]
-    job = Training(SETTINGS, small_material(), Grammar.read(), options.out)
-    checkpoint = job._checkpoint
+    keep = checkpoint.keep
 
-    def late() -> None:
+    def late(*arguments: Any) -> None:
         time.sleep(options.pause)
-        checkpoint()
+        keep(*arguments)
 
-    job._checkpoint = late  # type: ignore[method-assign]
-    job.run(progress=False)
+    checkpoint.keep = late
+    Training(SETTINGS, small_material(), Grammar.read(), options.out).run(progress=False)
 
 
 if __name__ == "__main__":

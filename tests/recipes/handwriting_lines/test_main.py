@@ -66,8 +66,12 @@ def test_one_bad_image_does_not_keep_the_others_from_being_read(
         (("train", "--data", "{folder}", "--out", "{folder}/x", "--loss", "none"), "no loss 'none'"),
         (("evaluate", "--model", "{folder}", "--data", "{folder}"), "model.json: no such file"),
         (("evaluate", "--model", "{model}", "--data", "{folder}", "--part", "test"), "has no part 'test'"),
-        (("evaluate", "--model", "{model}", "--data", "{folder}", "--json", "{folder}"), "cannot be written"),
-        (("evaluate", "--model", "{model}", "--data", "{folder}", "--errors", "{folder}/n/e"), "cannot be"),
+        (("evaluate", "--model", "{model}", "--data", "{folder}", "--json", "{folder}"), "is a folder"),
+        (("evaluate", "--model", "{model}", "--data", "{folder}", "--errors", "{folder}/n/e"), "no folder"),
+        (
+            ("read", "--model", "{model}", "a/x.png", "b/x.png", "--svg", "{folder}"),
+            "2 images are named x.png",
+        ),
         (("align", "--model", "{model}"), "give either --data, or --image and --text"),
         (("align", "--model", "{model}", "--data", "{folder}", "--out", "{folder}/a.txt"), ".json or .csv"),
         (

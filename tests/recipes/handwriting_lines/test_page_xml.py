@@ -109,6 +109,10 @@ def test_lists_of_pages_make_the_parts(tmp_path: Path, image: NDArray[np.uint8])
     (tmp_path / "valid.txt").write_text("b\n")
     assert [line.name for line in load(str(tmp_path), "train")] == ["c/one", "c/two", "a/one", "a/two"]
     (tmp_path / "valid.txt").write_text("d\n")
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"train\.txt: cannot be read"):
+        load(str(tmp_path), "train")
+    (tmp_path / "train.txt").write_text("d\n")
     with pytest.raises(DataError, match=r"no page d\.xml"):
         load(str(tmp_path), "train")
 

@@ -60,6 +60,8 @@ class TestJob:
             ({"source": Source(model="a", network="b")}, "give one of"),
             ({"source": Source(scores="a")}, "needs --tokens"),
             ({"source": Source(model="/nowhere")}, "nowhere"),
+            ({"source": Source(scores="/nowhere", tokens="a")}, "no such folder of matrices"),
+            ({"source": Source(scores=".", tokens="/nowhere")}, "no such file of tokens"),
         ],
     )
     def test_refused_before_any_work(self, job: Job, changes: dict[str, object], said: str) -> None:

@@ -71,6 +71,42 @@ def test_a_model_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> Non
         AcousticModel.load(tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"format": "other"}, {"rate": 0}, {"rate": "fast"}, {"phones": ["a"]}])
+def test_a_description_that_is_amiss_is_refused(
+    folder: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    content = json.loads((folder / "model" / "model.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes((folder / "model" / "model.safetensors").read_bytes())
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    AcousticModel.load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps(content | change))
+    with pytest.raises(DataError, match="no model that can be read"):
+        AcousticModel.load(tmp_path)
+
+
+def test_a_checkpoint_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"12345678")
+    with pytest.raises(DataError, match="not a checkpoint that can be read"):
+        SpeechAligner.train(Corpus(folder / "corpus"), LEXICON, tmp_path)
+
+
+def test_score_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        for kind in ("ref", "hyp"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / kind / f"{name}.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nword\n")
+    (tmp_path / "hyp" / "bad.srt").write_text("1\n00:00:01,000 --> never\nword\n")
+    folders = ["score", "--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "hyp")]
+    result = CliRunner().invoke(app, folders)
+    assert result.exit_code == 1
+    assert f"error: {tmp_path}/hyp/bad.srt, line 2" in result.output
+    assert json.loads(result.stdout)["words"]["mean_ms"] == 0
+    assert json.loads(result.stdout)["missing"] == ["bad"]
+    (tmp_path / "hyp" / "good.srt").unlink()
+    with pytest.raises(DataError, match="holds no alignment of a recording"):
+        CliRunner().invoke(app, folders, catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("spoken", "written", "flag", "label"),
     [
@@ -123,6 +159,7 @@ def test_one_bad_recording_does_not_stop_the_others(folder: Path, tmp_path: Path
         "other_script": "привет",
         "too_long": 40 * text,
         "unknown_signs": "♥ ♦",
+        "cut": (corpus / "a" / "00.txt").read_text(),
     }
     for name, content in sounds.items():
         (corpus / f"{name}.wav").write_bytes(content)

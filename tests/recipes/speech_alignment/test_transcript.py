@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import torch
 
 from gtn_ebm import DataError, free_energy
 from recipes.speech_alignment import Lexicon
@@ -14,9 +15,8 @@ UNITS = ["x", "y", "z", SILENCE, STAR]
 
 def paths(words: list[Word], prices: Prices) -> float:
     """How many paths of finite energy a graph has, each counted by exp(−energy)."""
-    return math.exp(
-        -float(free_energy(transcript(words, UNITS, prices).graph.to(__import__("torch").float64)))
-    )
+    graph = transcript(words, UNITS, prices).graph
+    return math.exp(-float(free_energy(graph.to(torch.float64))))
 
 
 def test_words_have_their_pronunciations() -> None:
