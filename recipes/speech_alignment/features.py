@@ -20,8 +20,8 @@ WINDOW = 0.020
 """Seconds that a frame sees."""
 
 VIEWS = ((0.020, 2), (0.030, 5))
-"""Windows, in seconds, and how many frames on either side slopes are taken over: what is sharp in time and what
-is sure of the sound. Both together place boundaries better than any one."""
+"""Windows, in seconds, and how many frames on either side slopes are taken over: what is sharp in time and
+what is sure of the sound. Both together place boundaries better than any one."""
 
 BANDS = 40
 CEPSTRA = 13
