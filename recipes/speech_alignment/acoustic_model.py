@@ -17,7 +17,7 @@ from gtn_ebm.dense import topologies
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.audio import Samples
-from recipes.speech_alignment.features import CEPSTRA
+from recipes.speech_alignment.features import FEATURES, VIEWS
 from recipes.speech_alignment.gaussians import Gaussians
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
@@ -27,8 +27,8 @@ FORMAT = "gtn_ebm speech alignment 1"
 STATES = 3
 """Of each unit, passed from left to right."""
 
-SCALE = 0.1
-"""Of log likelihoods: neighbouring frames tell nearly the same, and would count many times."""
+SCALE = 0.1 / len(VIEWS)
+"""Of log likelihoods: neighbouring frames and views tell nearly the same, and would count many times."""
 
 STAY = 0.87
 """The probability of another frame in a state, to begin with."""
@@ -52,8 +52,8 @@ class AcousticModel(nn.Module):
     def __init__(self, phones: Sequence[str], rate: int, components: int = 1):
         super().__init__()
         self.phones, self.rate = list(phones), rate
-        self.gaussians = Gaussians(self.classes, 3 * CEPSTRA, components)
-        self.register_buffer("spread", torch.ones(3 * CEPSTRA))
+        self.gaussians = Gaussians(self.classes, FEATURES, components)
+        self.register_buffer("spread", torch.ones(FEATURES))
         self.register_buffer("stay", torch.full((self.classes,), STAY))
         self.register_buffer("log_prior", torch.full((self.classes,), -math.log(self.classes)))
 
@@ -70,7 +70,7 @@ class AcousticModel(nn.Module):
     def features(self, samples: Samples, rate: int) -> Tensor:
         """What the Gaussians see, [T, D]: cepstra less their mean, in units of their spread."""
         sound = torch.from_numpy(audio.resampled(samples, rate, self.rate))
-        return features.centred(features.cepstra(features.log_mel(sound, self.rate))) / self.spread
+        return features.seen(sound, self.rate) / self.spread
 
     def emissions(self, samples: Samples, rate: int) -> Tensor:
         """Energies of samples [N] at this rate, [T, C], a frame every ``features.HOP`` seconds."""

@@ -138,7 +138,7 @@ def lesson(recording: Recording, lexicon: Lexicon, rate: int) -> Lesson:
         raise DataError(f"nobody knows how to say {unknown[0]!r}; add it to the lexicon")
     samples = torch.from_numpy(recording.sound(rate).samples)
     bands = features.log_mel(samples, rate)
-    frames = features.centred(features.cepstra(bands))
+    frames = features.seen(samples, rate)
     fewest = sum(min(map(len, word.pronunciations)) for word in words)
     if fewest * 8 > len(frames):
         raise DataError(f"{len(words)} words are too many for {len(frames) * features.HOP:.2f} s of sound")

@@ -19,8 +19,13 @@ HOP = 0.005
 WINDOW = 0.020
 """Seconds that a frame sees."""
 
+VIEWS = ((0.020, 2), (0.030, 5))
+"""Windows, in seconds, and how many frames on either side slopes are taken over: what is sharp in time and
+what is sure of the sound. Both together place boundaries better than any one."""
+
 BANDS = 40
 CEPSTRA = 13
+FEATURES = 3 * CEPSTRA * len(VIEWS)
 
 PREEMPHASIS = 0.97
 LOWEST = 60.0
@@ -33,9 +38,14 @@ FLOOR = 1e-9
 """Energy added to every band, far below that of a quiet room in samples between −1 and 1."""
 
 
-def log_mel(samples: Tensor, rate: int) -> Tensor:
+def seen(samples: Tensor, rate: int) -> Tensor:
+    """Samples [N] → what a model sees of them: cepstra of all views, less their means, [T, FEATURES]."""
+    return centred(torch.cat([cepstra(log_mel(samples, rate, window), reach) for window, reach in VIEWS], 1))
+
+
+def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
     """Samples [N] → logarithms of the energies of bands, [T, BANDS], T = ⌈N / hop⌉."""
-    hop, width = round(HOP * rate), round(WINDOW * rate)
+    hop, width = round(HOP * rate), round(window * rate)
     frames = -(-len(samples) // hop)
     before = (width - hop) // 2
     after = (frames - 1) * hop + width - before - len(samples)
@@ -47,12 +57,12 @@ def log_mel(samples: Tensor, rate: int) -> Tensor:
     return (power @ _bands(rate, size) + FLOOR).log()
 
 
-def cepstra(bands: Tensor) -> Tensor:
+def cepstra(bands: Tensor, reach: int) -> Tensor:
     """Log energies of bands [T, BANDS] → cepstral coefficients and their first and second differences,
     [T, 3 · CEPSTRA]."""
     static = bands @ _cosines()
-    first = differences(static)
-    return torch.cat([static, first, differences(first)], 1)
+    first = differences(static, reach)
+    return torch.cat([static, first, differences(first, reach)], 1)
 
 
 def is_silent(samples: Tensor, rate: int) -> bool:
@@ -65,7 +75,7 @@ def centred(values: Tensor) -> Tensor:
     return values - values.mean(0)
 
 
-def differences(values: Tensor, reach: int = 4) -> Tensor:
+def differences(values: Tensor, reach: int) -> Tensor:
     """The slope of the straight line through each frame and ``reach`` on either side, [T, D]."""
     steps = torch.arange(-reach, reach + 1, dtype=values.dtype)
     weights = steps / steps.square().sum()
