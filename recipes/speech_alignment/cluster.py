@@ -29,8 +29,10 @@ SETTINGS = {
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_worker_register_timeout_seconds": "300",
     "RAY_raylet_start_wait_time_s": "300",
+    "RAY_worker_niceness": "0",
 }
-"""Of Ray, where the environment has no others: its processes may take minutes to start on a busy machine."""
+"""Of Ray, where the environment has no others. On a busy machine its processes take minutes to start, and
+workers that are nice to the work of others never end."""
 
 Result = TypeVar("Result")
 
