@@ -199,7 +199,7 @@ def _numbers(graph: Graph, name: str) -> Tensor:
     if numbers.ndim != 1:
         shape = list(numbers.shape)
         raise GraphError(f"attribute {name!r} must hold one number for each arc, not shape {shape}")
-    return numbers.double()
+    return numbers.to(graph.energies.device, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -259,16 +259,12 @@ class WeightSemiring:
     def shortest_distance(self, graph: Graph, direction: Direction = "from") -> Tensor:
         """exp(−F_β) over all paths between the graph's ends and each state, [S] float64; args and errors as
         of ``distance.shortest_distance``."""
-        return torch.exp(-shortest_distance(_in_float64(graph), self.beta, direction))
+        return torch.exp(-shortest_distance(graph.to(torch.float64), self.beta, direction))
 
     @takes_graphs
     def total(self, graph: Graph) -> Tensor:
         """exp(−F_β) over all paths of the graph: a float64 scalar, 0 where there is none."""
-        return torch.exp(-sum_over_paths(_in_float64(graph), self.beta))
-
-
-def _in_float64(graph: Graph) -> Graph:
-    return graph.to(torch.float64)
+        return torch.exp(-sum_over_paths(graph.to(torch.float64), self.beta))
 
 
 real = WeightSemiring()

@@ -80,6 +80,16 @@ def log_sum(found: Sequence[Walk], beta: float) -> float:
     return least - math.log(math.fsum(math.exp(beta * (least - walk.energy)) for walk in found)) / beta
 
 
+def summed(graph: Graph, beta: float) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
+    """F_β over all paths that read and write the same."""
+    if math.isinf(beta):
+        return {strings: energies[0] for strings, energies in language(walks(graph)).items()}
+    return {
+        strings: float(-np.logaddexp.reduce(-beta * np.array(energies)) / beta)
+        for strings, energies in language(walks(graph)).items()
+    }
+
+
 def probabilities(
     graph: Graph, found: Sequence[Walk], beta: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,6 +147,13 @@ def graphs(
     return Graph(
         structure, *(torch.tensor(values, dtype=dtype) for values in (weights, draw(ends), draw(ends)))
     )
+
+
+def visible(graph: Graph) -> Graph:
+    """The same graph reading one label more than epsilon had been, so that it is told apart from nothing."""
+    outputs = None if graph.is_acceptor else graph.output_labels
+    structure = Structure(graph.source, graph.destination, graph.input_labels + 1, outputs, graph.states)
+    return Graph(structure, graph.energies, graph.initial, graph.final)
 
 
 def requiring_grad(graph: Graph) -> list[torch.Tensor]:

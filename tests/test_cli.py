@@ -382,7 +382,7 @@ def test_every_command_explains_itself(run: Run) -> None:
             b"",
             "--semiring tropical",
         ),
-        (["determinize", "words.fst", "--max_states", "0"], b"", "--max_states"),
+        (["determinize", "words.fst", "--max_states", "0"], b"", "raise --max_states, or --delta where"),
         (["compose", "words.fst", "words.fst", "--max_states", "1"], b"", "--max_states allows"),
         (["compose", "words.fst", "double.fst"], b"", "fst convert --arc_type log64"),
         (["equivalent", "ambiguous.fst", "words.fst"], b"", "with --random"),

@@ -183,9 +183,8 @@ class _Progress:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            self._shares[item] = max(
-                self._shares[item], share
-            )  # a pass that begins anew does not take it back
+            # A pass that begins anew does not take the share back.
+            self._shares[item] = max(self._shares[item], share)
             if self._tell is not None:
                 self._tell(float(self._shares @ self._sizes / self._sizes.sum()))
 

@@ -300,10 +300,8 @@ class LatticeMWERLoss(Criterion):
     exactly.
 
     Σ p(path) d(path), with p ∝ exp(−β E) over the paths of the lattice and d the edit distance of what a path
-    writes to
-    the target: ``inference.expected_cost`` with ``edit_distance``. The lattice is that of a decoder that was
-        given
-    emissions to be differentiated (``Decoding.lattice``), or any other graph.
+    writes to the target: ``inference.expected_cost`` with ``edit_distance``. The lattice is that of a decoder
+    that was given emissions to be differentiated (``Decoding.lattice``), or any other graph.
 
     Args:
         beta: inverse temperature, finite.
@@ -318,8 +316,7 @@ class LatticeMWERLoss(Criterion):
             ``edit_distance`` where the target needs a bound.
 
     Source: Povey, "Discriminative training for large vocabulary speech recognition" (2003), chapter 6, with
-        the distance
-    in the place of its approximation; Heigold and others, "Modified MMI/MPE" (2008).
+    the distance in the place of its approximation; Heigold and others, "Modified MMI/MPE" (2008).
 
     >>> from gtn_ebm.dense import decode
     >>> from gtn_ebm.dense.topologies import minimal_ctc
@@ -340,9 +337,8 @@ class LatticeMWERLoss(Criterion):
         _check_finite(beta)
         self.beta, self.at_most = beta, at_most
 
+    @takes_graphs
     def forward(self, lattices: Sequence[Graph], targets: Sequence[Labels]) -> Tensor:
-        for lattice in lattices:
-            check_graph(lattice, "LatticeMWERLoss: a lattice")
         _check_one_for_each(targets, len(lattices), "targets")
         answers = [project(lattice, "output") for lattice in lattices]
         costs = [

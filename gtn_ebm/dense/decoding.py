@@ -199,7 +199,7 @@ class _SearchGraph(NamedTuple):
                 np.empty(states, np.int64),
             )
         yield scratch
-        self.scratch.append(scratch)
+        self.scratch.append(scratch)  # not after an error, which may leave it in any state
 
 
 _known: WeakKeyDictionary[Graph, _SearchGraph] = WeakKeyDictionary()

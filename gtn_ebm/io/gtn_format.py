@@ -27,7 +27,7 @@ from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.io.cursor import Cursor
 from gtn_ebm.io.ends import check_energies, check_states, finite_states, single_final, single_initial
 from gtn_ebm.io.files import File, write_whole
-from gtn_ebm.io.lines import Lines, columns, real_number, whole_number
+from gtn_ebm.io.lines import Lines, columns, score, whole_number
 from gtn_ebm.io.text import number_texts
 from gtn_ebm.symbols import EPSILON
 
@@ -147,7 +147,7 @@ def read_gtn_text(path: File) -> Graph:
             ends = [whole_number(text, "a node", _LARGEST) for text in fields[:2]]
             labels = [_label(text) for text in (fields[2], fields[3] if len(fields) > 3 else fields[2])]
             table.extend(ends + labels)
-            weights.append(_weight(fields[4]) if len(fields) > 4 else 0.0)
+            weights.append(score(fields[4], "weight") if len(fields) > 4 else 0.0)
     rows = np.frombuffer(table, np.int32).reshape(-1, 4)
     source, destination, read, written = rows.T.copy()
     states = 1 + max(int(part.max(initial=-1)) for part in (initial, final, source, destination))
@@ -175,15 +175,6 @@ def _node_line(lines: Lines, each: Iterator[tuple[int, str]], what: str) -> NDAr
 
 def _label(text: str) -> int:
     return EPSILON if text == "-1" else whole_number(text, "a label", _LARGEST)
-
-
-def _weight(text: str) -> float:
-    weight = real_number(text, "a weight", torch.float32)
-    if weight == np.inf:
-        raise GraphFormatError(
-            "the weight is +inf; an arc can be impossible, −inf, but not certain beyond all"
-        )
-    return weight
 
 
 @takes_graphs

@@ -255,17 +255,19 @@ def _tensor(name: str, described: dict[str, Any]) -> Tensor:
         raise GraphFormatError(
             f"the attribute {name[:40]!r} has {len(values)} values, not those of its shape"
         )
-    if dtype == torch.bool:
-        _all(values, name, lambda v: type(v) is bool, "true or false", "tensor")
-    elif dtype.is_floating_point:
-        most = torch.finfo(dtype).max
-        what = f"a number of {dtype}"
-        _all(values, name, lambda v: _is_number(v, most) or _is_other_float(v), what, "tensor")
-    else:
-        least, most = torch.iinfo(dtype).min, torch.iinfo(dtype).max
-        what = f"an integer of {dtype}"
-        _all(values, name, lambda v: type(v) is int and least <= v <= most, what, "tensor")
+    _all(values, name, *_of_dtype(dtype), "tensor")
     return torch.tensor(values, dtype=dtype).reshape(shape)
+
+
+def _of_dtype(dtype: torch.dtype) -> tuple[Callable[[Any], bool], str]:
+    """Whether a tensor of this dtype can hold a value, and what it can hold."""
+    if dtype == torch.bool:
+        return lambda v: type(v) is bool, "true or false"
+    if dtype.is_floating_point:
+        greatest = torch.finfo(dtype).max
+        return lambda v: _is_number(v, greatest) or _is_other_float(v), f"a number of {dtype}"
+    least, most = torch.iinfo(dtype).min, torch.iinfo(dtype).max
+    return lambda v: type(v) is int and least <= v <= most, f"an integer of {dtype}"
 
 
 def _span(shape: list[int]) -> int:

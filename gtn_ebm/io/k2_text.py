@@ -23,7 +23,7 @@ from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.io.ends import check_energies, check_labels, check_states, finite_states, single_initial
 from gtn_ebm.io.files import File, write_whole
-from gtn_ebm.io.lines import Lines, real_number, whole_number
+from gtn_ebm.io.lines import Lines, score, whole_number
 from gtn_ebm.io.text import number_texts
 from gtn_ebm.symbols import EPSILON
 
@@ -72,7 +72,7 @@ def read_k2_text(path: File) -> Graph:
                 raise GraphFormatError(f"found {found}; an arc has 4, or with an aux label 5, as all others")
             rows.extend(whole_number(text, "a state", _LARGEST - 1) for text in fields[:2])
             rows.extend(_label(text) for text in (fields[2], fields[-2]))
-            scores.append(_score(fields[-1]))
+            scores.append(score(fields[-1], "score"))
     if final is None:
         raise lines.error_at_end("the file ends before the line of the final state")
     table = np.frombuffer(rows, np.int32).reshape(-1, 4)
@@ -84,15 +84,6 @@ def read_k2_text(path: File) -> Graph:
 
 def _label(text: str) -> int:
     return _FINAL_LABEL if text == "-1" else whole_number(text, "a label", _LARGEST)
-
-
-def _score(text: str) -> float:
-    score = real_number(text, "a score", torch.float32)
-    if score == np.inf:
-        raise GraphFormatError(
-            "the score is +inf; an arc can be impossible, −inf, but not certain beyond all"
-        )
-    return score
 
 
 @takes_graphs

@@ -102,3 +102,13 @@ def energy(text: str, dtype: torch.dtype) -> float:
     if value == -math.inf:
         raise GraphFormatError(f"{text!r} is not an energy; write a number, or Infinity for +inf")
     return value
+
+
+def score(text: str, what: str) -> float:
+    """A score, by ``what`` its format calls it: a number in single precision, or −inf."""
+    value = real_number(text, f"a {what}", torch.float32)
+    if value == math.inf:
+        raise GraphFormatError(
+            f"the {what} is +inf; an arc can be impossible, −inf, but not certain beyond all"
+        )
+    return value

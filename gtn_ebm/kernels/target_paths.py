@@ -205,8 +205,7 @@ def _trace(emissions, begin, target, old_blank, old_label, low, path):
     """Fills ``path[:-1]``, states from before the frame ``begin`` on, so that it leads to ``path[-1]`` best.
 
     ``old_blank``, ``old_label``: least energies before that frame of the places from ``low`` to that of the
-        path's end, with
-    +inf before them, [1 + W].
+    path's end, with +inf before them, [1 + W].
     """
     labels, skip, blank = target
     frames, width = len(path) - 1, len(old_blank) - 1

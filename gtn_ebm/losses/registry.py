@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ParamSpec
@@ -144,21 +144,22 @@ def _check_energies(loss: str, name: str, energies: Any) -> None:
 
 def _check_shapes(loss: str, energies: Mapping[str, Tensor], options: Mapping[str, Any]) -> None:
     shapes = {name: list(values.shape) for name, values in energies.items()}
-    of_several = set(OF_SEVERAL)
+    if not _fit(shapes, OF_SEVERAL):
+        raise GraphError(f"the energies of {loss} do not fit each other, with the shapes {shapes}")
+    # An option may be a tensor of a number for each answer, or for each desired one where there is but one.
+    given = {name: list(value.shape) for name, value in options.items() if isinstance(value, Tensor)}
+    of_several = [*OF_SEVERAL, *given] if any(name in shapes for name in OF_SEVERAL) else []
+    if not _fit({**shapes, **given}, of_several):
+        raise GraphError(f"{given} of {loss} do not fit its energies, of the shapes {shapes}")
+
+
+def _fit(shapes: Mapping[str, list[int]], of_several: Container[str]) -> bool:
+    """Whether tensors of these shapes go together, where those ``of_several`` have a dimension more."""
     try:
         torch.broadcast_shapes(*(s if name in of_several else [*s, 1] for name, s in shapes.items()))
     except RuntimeError:
-        raise GraphError(f"the energies of {loss} do not fit each other, with the shapes {shapes}") from None
-    # An option may be a tensor of a number for each answer, or for each desired one where there is but one.
-    given = {name: list(value.shape) for name, value in options.items() if isinstance(value, Tensor)}
-    if of_several & set(shapes):
-        of_several |= set(given)
-    try:
-        torch.broadcast_shapes(
-            *(s if name in of_several else [*s, 1] for name, s in {**shapes, **given}.items())
-        )
-    except RuntimeError:
-        raise GraphError(f"{given} of {loss} do not fit its energies, of the shapes {shapes}") from None
+        return False
+    return True
 
 
 def _place(name: str, wrong: Tensor) -> str:
@@ -248,9 +249,8 @@ class EnergyLoss(nn.Module):
         return self.loss.needs
 
     def forward(self, *energies: Tensor, **named: Tensor) -> Tensor:
-        if sorted([*self.needs[: len(energies)], *named]) != sorted(self.needs) or len(energies) > len(
-            self.needs
-        ):
+        missing = self.needs[len(energies) :]
+        if len(energies) > len(self.needs) or named.keys() != set(missing):
             given = [f"{len(energies)} by place", *named]
             raise GraphError(f"{self.loss.name} needs {', '.join(self.needs)}; given are {', '.join(given)}")
         return self.loss.function(*energies, **named, **self.options)

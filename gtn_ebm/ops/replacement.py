@@ -41,10 +41,9 @@ def replace(root: Graph, graphs: Mapping[int, Graph], *, max_states: int | None 
         GraphError: a graph calls itself, by itself or through others (the message names them); more than
             ``max_states`` states, seen before memory is taken; different dtypes or symbol tables.
 
-    This is OpenFst's ``replace`` with ``epsilon_on_replace=True``. Its
-    default differs in the calls alone: a calling arc there still reads what it read (an arc that reads 5 and
-    writes 9, the label of a graph, becomes one that reads 5 and writes epsilon), so that an acceptor that
-    calls becomes a transducer.
+    This is OpenFst's ``replace`` with ``epsilon_on_replace=True``. Its default differs in the calls alone: a
+    calling arc there still reads what it read (an arc that reads 5 and writes 9, the label of a graph,
+    becomes one that reads 5 and writes epsilon), so that an acceptor that calls becomes a transducer.
 
     Cost: time and memory are those of the result.
 

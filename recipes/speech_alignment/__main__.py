@@ -76,9 +76,9 @@ def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
 
     def note(message: str) -> None:
         failed.append(message)
-        complain(message)
+        _complain(message)
 
-    with stoppable(), tqdm(unit="recording", desc="training", mininterval=1) as bar:
+    with stoppable(), tqdm(unit=" recordings", desc="training", mininterval=1) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -118,9 +118,9 @@ def align(
     failed = []
     done = _map(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
     with stoppable():
-        for name, error in tqdm(done, total=len(recordings), unit="recording", desc="aligning"):
+        for name, error in tqdm(done, total=len(recordings), unit=" recordings", desc="aligning"):
             if error is not None:
-                complain(f"{name}: {error}")
+                _complain(f"{name}: {error}")
                 failed.append(name)
     _end("aligned", len(recordings), failed)
 
@@ -183,6 +183,12 @@ def demo(out: DemoOut = None, short: Short = False) -> None:
     with stoppable():
         page = run_demo(folder, FEW if short else ENOUGH)
     typer.echo(f"open {page}")
+
+
+def _complain(message: str) -> None:
+    """On a line of its own, not behind a bar."""
+    with tqdm.external_write_mode():
+        complain(message)
 
 
 def _end(what: str, recordings: int, failed: Sequence[str]) -> None:

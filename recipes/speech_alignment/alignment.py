@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gtn_ebm import DataError, GraphError, compose
+from gtn_ebm import EPSILON, DataError, Graph, GraphBuilder, GraphError, compose
 from gtn_ebm.dense import Span, forced_align, posteriors
 from recipes.speech_alignment import features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
@@ -33,13 +34,16 @@ from recipes.speech_alignment.transcript import (
 SAID = ("word", "repeated", "wrong")
 """Kinds of pieces in which a word of the text is said."""
 
-SOFTNESS = 0.5
-"""Of energies in alignment, on top of the model's own scale: expected boundaries gain by it."""
+SOFTNESS = 0.3
+"""Of energies once it is known what was spoken: expected boundaries gain by it."""
 
-PRICES = Prices(silence=2.0, inserted=8.0, wrong=5.0, skipped=8.0, repeated=10.0, filler=8.0)
+ONSET = 2.0
+"""Frames that a sound begins after where silence seems to end: differences over time see it coming."""
+
+PRICES = Prices(silence=2.0, inserted=14.0, wrong=10.0, skipped=20.0, repeated=21.0, filler=14.0)
 """Of what a text does not say: see docs/design.md."""
 
-STAR_PRICE = 0.6
+STAR_PRICE = 0.4
 """Of each frame that is any sound, so that what the text says is preferred."""
 
 LONGEST_WORD = 3.0
@@ -161,30 +165,34 @@ def soundings(
 ) -> list[Sounding]:
     """What is spoken along the best path, one token after the other.
 
-    A boundary is where it is expected: from the middle of one token to that of the next, it is the sum over
-    frames of the probability that the first still sounds. That is nearer the truth on average than where the
-    best path changes, and finer than frames.
+    The best path alone says what was spoken, so that what might have been said instead takes nothing from a
+    clean text. A boundary is where it is expected, given that row of tokens: from the middle of one to that
+    of the next, it is the sum over frames of the probability that the first still sounds. That is nearer the
+    truth on average than where the best path changes, and finer than frames.
 
     Raises:
         DataError: the text is too long for the sound.
     """
     given = transcript(words, model.units, PRICES, fillers, open_end)
-    emissions = SOFTNESS * model.emissions(samples, model.rate)
+    emissions = model.emissions(samples, model.rate)
     emissions[:, model.classes :] += STAR_PRICE
     with torch.no_grad():
-        graph = compose(model.topology(), given.graph)
         try:
-            (alignment,) = forced_align(emissions[None], None, [graph], blank=None)
+            (alignment,) = forced_align(
+                emissions[None], None, [compose(model.topology(), given.graph)], blank=None
+            )
         except GraphError as error:
             raise DataError(
                 f"the text of {len(words)} words is too long for {len(emissions) * HOP:.2f} s ({error})"
             ) from error
-        classes = posteriors(emissions[None], None, [graph]).classes[0]
+        spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
+        units = [model.units.index(token.unit) for token in tokens]
+        row = compose(model.topology(), _row(units))
+        classes = posteriors(SOFTNESS * emissions[None], None, [row]).classes[0]
     probable = classes.unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
-    spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
-    units = [model.units.index(token.unit) for token in tokens]
+    silence = model.units.index(SILENCE)
     between = [
-        _expected(probable, span, other, unit, next_unit)
+        _expected(probable, span, other, unit, next_unit, ONSET if unit == silence else 0.0)
         for (span, other), (unit, next_unit) in zip(pairwise(spans), pairwise(units), strict=True)
     ]
     times = [0.0, *between, float(len(emissions))]
@@ -201,13 +209,28 @@ def soundings(
     ]
 
 
-def _expected(probable: NDArray[np.float32], span: Span, other: Span, unit: int, next_unit: int) -> float:
-    """The boundary between two spans, in frames, by the probabilities of units [T, U]."""
+def _row(units: Sequence[int]) -> Graph:
+    """These units and nothing else."""
+    build = GraphBuilder()
+    here = build.state(initial=0.0)
+    for place, unit in enumerate(units, 1):
+        after = build.state(final=0.0 if place == len(units) else math.inf)
+        build.arc(here, after, unit, EPSILON)
+        here = after
+    return build.graph()
+
+
+def _expected(
+    probable: NDArray[np.float32], span: Span, other: Span, unit: int, next_unit: int, late: float
+) -> float:
+    """The boundary between two spans, in frames, by the probabilities of units [T, U]; so much later, but
+    within the second."""
     if unit == next_unit:
         return float(span.end)
     first, last = (span.start + span.end) // 2, (other.start + other.end) // 2
     before, after = probable[first:last, unit], probable[first:last, next_unit]
-    return float(first + (before / np.maximum(before + after, 1e-9)).sum())
+    boundary = float(first + (before / np.maximum(before + after, 1e-9)).sum())
+    return min(boundary + late, max(boundary, other.end - 1.0))
 
 
 def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:

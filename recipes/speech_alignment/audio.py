@@ -73,7 +73,7 @@ def read(path: Path, rate: int) -> Sound:
         raise DataError(f"{path}: cannot be read as sound ({_reason(error)})") from error
     if not np.isfinite(samples).all():
         raise DataError(f"{path}: holds samples that are no numbers; convert it anew")
-    return Sound(resampled(samples, original, rate), lost)
+    return Sound(resampled(samples.astype(np.float32, copy=False), original, rate), lost)
 
 
 def resampled(samples: Samples, original: int, rate: int) -> Samples:

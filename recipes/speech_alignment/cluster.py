@@ -23,6 +23,15 @@ AHEAD = 4
 PATIENCE = 10.0
 """Seconds in which a cluster is to answer."""
 
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_raylet_start_wait_time_s": "300",
+}
+"""Of Ray, where the environment has no others: its processes may take minutes to start on a busy machine."""
+
 Result = TypeVar("Result")
 
 
@@ -76,8 +85,8 @@ def _check_answers(address: str) -> None:
 
 @contextmanager
 def _connected(address: str, workers: int | None) -> Iterator[Any]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for setting, value in SETTINGS.items():
+        os.environ.setdefault(setting, value)
     try:
         import ray
     except ImportError as error:

@@ -51,7 +51,7 @@ class Recording:
             raise DataError(f"{self.audio}: there is no text beside it; write {self.audio.stem}.txt")
         if not self.transcript.strip():
             raise DataError(f"{self.audio.with_suffix('.txt')}: the text is empty")
-        return self.transcript
+        return self.transcript.strip()
 
 
 class Corpus:

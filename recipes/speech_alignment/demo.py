@@ -66,7 +66,7 @@ def run(out: Path, sentences: int) -> Path:
 
 
 def _trained(corpus: Corpus, lexicon: Lexicon, folder: Path) -> SpeechAligner:
-    with tqdm(desc="training", unit="recording", mininterval=1) as bar:
+    with tqdm(desc="training", unit=" recordings", mininterval=1) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -136,7 +136,7 @@ class Job:
         self.source.check()
 
     def __call__(self, name: str) -> str | None:
-        """What is wrong with the recording of that name; None where nothing is."""
+        """What is wrong with the recording of this name; None for nothing, and it is done."""
         torch.set_num_threads(1)
         try:
             recording = _corpus(self.corpus)[name]

@@ -216,7 +216,7 @@ def test_energies_may_be_changed_in_place() -> None:
     [
         ({"beam": -1.0}, "beam"),
         ({"max_active": 0}, "max_active"),
-        ({"max_active": 2.5}, "max_active must be a whole number of at least 1"),
+        ({"max_active": 2.5}, "max_active must be a whole number, not 2.5"),
         ({"lattice_beam": math.nan}, "lattice_beam"),
     ],
 )

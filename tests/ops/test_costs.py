@@ -107,7 +107,7 @@ def test_strings_of_no_labels_are_the_empty_one() -> None:
         ((Graph(Structure([0], [1], [0]), final=[]), [0]), {}, "accept nothing"),
         ((Graph.linear([0]), [0]), {"at_most": 0}, "at_most must be an integer of 1 or more, not 0"),
         ((Graph.linear([0]), [0]), {"at_most": 1.5}, "not 1.5"),
-        ((Graph.linear([0]), [0]), {"at_most": math.nan}, "at_most must be an integer of 1 or more, not nan"),
+        ((Graph.linear([0]), [0]), {"at_most": math.nan}, "at_most must be a whole number, not nan"),
         ((Graph.linear([0, 1, 2, 0, 1, 2]), [0, 1, 2]), {"max_states": 5}, "more than 5 states"),
     ],
 )

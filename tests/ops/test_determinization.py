@@ -11,27 +11,10 @@ from benchmarks.openfst import sum_over_paths, to_openfst
 from gtn_ebm import EPSILON, Graph, GraphError, Structure, Symbols, connect, free_energy
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.ops.determinization import determinize
-from tests.enumeration import FINITE_ENERGIES, graphs, language, log_sum, walks
+from tests.enumeration import FINITE_ENERGIES, graphs, language, log_sum, summed, visible, walks
 from tests.series import from_openfst
 
 BETAS = st.sampled_from([0.5, 1.0, math.inf])
-
-
-def visible(graph: Graph) -> Graph:
-    """The same graph reading one label more than epsilon had been, so that it is told apart from nothing."""
-    outputs = None if graph.is_acceptor else graph.output_labels
-    structure = Structure(graph.source, graph.destination, graph.input_labels + 1, outputs, graph.states)
-    return Graph(structure, graph.energies, graph.initial, graph.final)
-
-
-def summed(graph: Graph, beta: float) -> dict:
-    """F_β over the paths that read and write the same."""
-    return {
-        strings: min(energies)
-        if math.isinf(beta)
-        else -np.logaddexp.reduce([-beta * e for e in energies]) / beta
-        for strings, energies in language(walks(graph)).items()
-    }
 
 
 def is_deterministic(graph: Graph) -> bool:

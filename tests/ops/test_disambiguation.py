@@ -12,25 +12,9 @@ from gtn_ebm import Graph, GraphError, Structure, compose, connect, free_energy
 from gtn_ebm.distance import shortest_distance
 from gtn_ebm.ops.determinization import determinize
 from gtn_ebm.ops.disambiguation import disambiguate
-from tests.enumeration import FINITE_ENERGIES, graphs, language, log_sum, walks
+from tests.enumeration import FINITE_ENERGIES, graphs, language, summed, visible, walks
 
 BETAS = st.sampled_from([0.5, 1.0, math.inf])
-
-
-def visible(graph: Graph) -> Graph:
-    """The same graph reading one label more than epsilon had been, so that it is told apart from nothing."""
-    outputs = None if graph.is_acceptor else graph.output_labels
-    structure = Structure(graph.source, graph.destination, graph.input_labels + 1, outputs, graph.states)
-    return Graph(structure, graph.energies, graph.initial, graph.final)
-
-
-def summed(graph: Graph, beta: float) -> dict:
-    """F_β over the paths that read and write the same."""
-    found: dict = {}
-    for walk in walks(graph):
-        found.setdefault((walk.inputs, walk.outputs), []).append(walk)
-    least = {strings: min(walk.energy for walk in same) for strings, same in found.items()}
-    return least if math.isinf(beta) else {strings: log_sum(same, beta) for strings, same in found.items()}
 
 
 def ambiguous(graph: Graph) -> bool:

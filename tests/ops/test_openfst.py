@@ -2,8 +2,8 @@
 
 The graphs have epsilons, dead states, none or several initial and final states, no path at all, energies of
 +inf, and cycles half of the time. Each operation is tried by turns in the log semiring at β = 1 and in
-the tropical one. What OpenFst does more narrowly is compared in the
-operation's own tests: ``prune`` arc by arc, ``properties`` name by name, ``encode`` code by code.
+the tropical one. What OpenFst does more narrowly is compared in the operation's own tests: ``prune`` arc by
+arc, ``properties`` name by name, ``encode`` code by code.
 """
 
 from __future__ import annotations
