@@ -65,7 +65,7 @@ def read(path: Path, rate: int) -> Sound:
             original = sound.samplerate
             if sound.subtype == "PCM_16" and sound.channels == 1:
                 data, lost = restored(sound.read(dtype="int16").astype("<i2").view(np.uint8))
-                samples = data.view("<i2").astype(np.float32) / 2**15
+                samples = data.view("<i2").astype(np.float32) / np.float32(2**15)
             else:
                 blocks = sound.blocks(BLOCK, dtype="float32", always_2d=True)
                 samples, lost = np.concatenate([block.mean(1) for block in blocks]), 0

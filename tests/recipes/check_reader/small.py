@@ -89,7 +89,7 @@ def _main() -> None:
         time.sleep(options.pause)
         keep(*arguments)
 
-    checkpoint.keep = late
+    checkpoint.keep = late  # type: ignore[assignment]
     Training(SETTINGS, small_material(), Grammar.read(), options.out).run(progress=False)
 
 
