@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -54,7 +55,7 @@ def load(data: str, part: str) -> list[Line]:
     if part not in PARTS:
         raise DataError(f"no part {part!r}; there are {', '.join(PARTS)}")
     if data == SYNTHETIC:
-        return SyntheticLines(PARTS.index(part)).lines(SYNTHETIC_LINES[part])
+        return _synthetic(part)
     directory = Path(data)
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder; give one of lines and their transcriptions")
@@ -66,3 +67,11 @@ def load(data: str, part: str) -> list[Line]:
     if part not in parts:
         raise DataError(f"{directory}: has no part {part!r}; it has {', '.join(parts)}")
     return parts[part]
+
+
+def _synthetic(part: str) -> list[Line]:
+    """Lines of which no text is one of a part before."""
+    place = PARTS.index(part)
+    known = {line.text for before in PARTS[:place] for line in _synthetic(before)}
+    others = (line for line in map(SyntheticLines(place).line, count()) if line.text not in known)
+    return list(islice(others, SYNTHETIC_LINES[part]))

@@ -154,7 +154,6 @@ def test_one_bad_recording_does_not_stop_the_others(folder: Path, tmp_path: Path
         "too_long": good, "unknown_signs": good, "cut": good[: len(good) // 2],
     }  # fmt: skip
     texts = {
-        "cut": (corpus / "a" / "00.txt").read_text(),
         "no_text": None,
         "empty_text": " ",
         "other_script": "привет",
