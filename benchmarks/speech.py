@@ -40,9 +40,12 @@ def by_pocketsphinx(recording: Recording) -> FileAlignment:
         decoder.start_utt()
         decoder.process_raw(samples.tobytes(), full_utt=True)
         decoder.end_utt()
+    alignment = decoder.get_alignment()
+    if alignment is None:
+        raise RuntimeError("pocketsphinx finds no way to align it")
     found = [
         Interval(word.start * HOP, (word.start + word.duration) * HOP, word.name.partition("(")[0])
-        for word in decoder.get_alignment()
+        for word in alignment
         if not word.name.startswith(("<", "["))
     ]
     return FileAlignment(recording.name, len(samples) / RATE, tuple(found))
@@ -56,7 +59,7 @@ def aligned(
     for recording in corpus:
         try:
             found[recording.name] = align(recording)
-        except (GtnEbmError, RuntimeError, AttributeError, TypeError) as error:
+        except (GtnEbmError, RuntimeError) as error:
             print(f"{recording.name}: {error}")
     return found, time.perf_counter() - start
 
