@@ -290,7 +290,7 @@ class TestReadRefuses:
         svg.write_text("mine")
         outcome = run("read", "--model", model, "--svg", svg, images[0])
         assert outcome.code == 2
-        assert outcome.err == f"error: {svg}: File exists\n"
+        assert outcome.err == f"error: {svg}: is a file; give the name of a folder\n"
         assert everything(tmp_path) == {svg: b"mine"}
 
 
