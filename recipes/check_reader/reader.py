@@ -13,14 +13,13 @@ from typing import Any, TypeGuard
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
 from gtn_ebm import DataError, Graph, best_paths, project
-from gtn_ebm.io.files import write_beside, write_whole
+from gtn_ebm.io.files import write_whole
 from gtn_ebm.transformers import CompositionTransformer, ForwardScorer, PathSelector
+from recipes import weights
 from recipes.check_reader.data import load_image
 from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
@@ -160,8 +159,7 @@ class CheckReader:
             "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
         }
         write_whole(directory / "grammar.txt", self.grammar.text)
-        weights = save({name: weight.contiguous() for name, weight in self.network.state_dict().items()})
-        write_beside(directory / "model.safetensors", lambda beside: beside.write_bytes(weights))
+        weights.write(directory / "model.safetensors", self.network)
         write_whole(directory / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -176,8 +174,8 @@ class CheckReader:
         channels, threshold, beta = _description(directory / "model.json")
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
             network = RecognitionNetwork(channels)
-        weights = _weights(directory / "model.safetensors", network)
-        network.to_empty(device="cpu").load_state_dict(weights)
+        state = weights.read(directory / "model.safetensors", network)
+        network.to_empty(device="cpu").load_state_dict(state)
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold, beta)
 
 
@@ -228,21 +226,3 @@ def _description(path: Path) -> tuple[tuple[int, int, int], float, float]:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _weights(path: Path, network: RecognitionNetwork) -> dict[str, Tensor]:
-    """The tensors of a file, read once their names and shapes are seen to be the network's."""
-    expected = {name: ("F32", list(weight.shape)) for name, weight in network.state_dict().items()}
-    try:
-        with safe_open(path, "pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            found = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
-            if found != expected:
-                raise DataError(f"{path}: not the weights of the network of model.json; train it again")
-            weights = {name: file.get_tensor(name) for name in expected}
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); copy it again or train again") from error
-    for name, weight in weights.items():
-        if not weight.isfinite().all():
-            raise DataError(f"{path}: {name} holds what is no finite number; train again")
-    return weights

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from gtn_ebm.errors import DataError
-from recipes.handwriting_lines.images import load_image
 from recipes.handwriting_lines.line import Line
+from recipes.images import read_grey
 
 TRANSCRIPTIONS = Path("ascii", "lines.txt")
 
@@ -94,7 +94,7 @@ def _lines(images: Path, texts: dict[str, str], files: list[Path]) -> list[Line]
                     f"{path}, line {number}: {row[:60]!r} is no line or form in {TRANSCRIPTIONS.as_posix()}"
                 )
             chosen.update(dict.fromkeys(names))
-    return [Line(name, texts[name], partial(load_image, _image(images, name))) for name in chosen]
+    return [Line(name, texts[name], partial(read_grey, _image(images, name))) for name in chosen]
 
 
 def _image(images: Path, name: str) -> Path:

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtn_ebm.errors import DataError
-from recipes.handwriting_lines.images import load_image
 from recipes.handwriting_lines.line import Line
+from recipes.images import read_grey
 
 Points = NDArray[np.float64]
 """x, y in pixels of the page, [P, 2]."""
@@ -281,7 +281,7 @@ def _check_inside(outline: _Outline, size: Sequence[float], where: str) -> None:
 
 @lru_cache(maxsize=_PAGES_KEPT)
 def _loaded(path: Path) -> NDArray[np.uint8]:
-    return load_image(path)
+    return read_grey(path)
 
 
 def _cut(path: Path, outline: _Outline, page: _Page) -> NDArray[np.uint8]:

@@ -13,16 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from gtn_ebm import DataError, GraphError, Symbols
-from gtn_ebm.io.files import write_beside, write_whole
+from gtn_ebm.io.files import write_whole
+from recipes import weights
 from recipes.handwriting_lines.criteria import CRITERIA, Criterion, Piece
-from recipes.handwriting_lines.images import load_image
 from recipes.handwriting_lines.ink import HEIGHT, MARGIN, ink_of
 from recipes.handwriting_lines.network import STRIDE, LineNetwork
+from recipes.images import read_grey
 
 Image = str | Path | NDArray[np.uint8]
 """A file, or grey levels [h, w], 0 being black."""
@@ -164,8 +163,7 @@ class LineReader:
             "channels": list(self.network.channels),
             "hidden": self.network.hidden,
         }
-        weights = save({name: weight.contiguous() for name, weight in self._both().state_dict().items()})
-        write_beside(directory / "model.safetensors", lambda beside: beside.write_bytes(weights))
+        weights.write(directory / "model.safetensors", self._both())
         write_whole(directory / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -184,9 +182,9 @@ class LineReader:
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
             network = LineNetwork(len(criterion.classes), description["channels"], description["hidden"])
         reader = cls(network, criterion)
-        weights = _weights(directory / "model.safetensors", reader._both())
+        state = weights.read(directory / "model.safetensors", reader._both())
         network.to_empty(device="cpu")
-        reader._both().load_state_dict(weights)
+        reader._both().load_state_dict(state)
         return reader
 
     def _both(self) -> nn.ModuleDict:
@@ -195,7 +193,7 @@ class LineReader:
 
 def loaded(image: Image) -> NDArray[np.uint8]:
     """The pixels of an image that may be a file. Raises DataError."""
-    return image if isinstance(image, np.ndarray) else load_image(image)
+    return image if isinstance(image, np.ndarray) else read_grey(image)
 
 
 def batch(inks: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, list[int]]:
@@ -237,22 +235,3 @@ def _description(path: Path) -> dict[str, Any]:
     if not all(type(number) is int and 1 <= number <= MOST_CHANNELS for number in (*channels, hidden)):
         raise DataError(f"{path}: channels and hidden must be whole numbers from 1 to {MOST_CHANNELS}")
     return found
-
-
-def _weights(path: Path, modules: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a file, read once their names, types and shapes are seen to be those of the modules."""
-    expected = {name: (weight.dtype, list(weight.shape)) for name, weight in modules.state_dict().items()}
-    try:
-        with safe_open(path, "pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            if {name: part.get_shape() for name, part in slices.items()} != {
-                name: shape for name, (_, shape) in expected.items()
-            }:
-                raise DataError(f"{path}: not the weights of the network of model.json; train it again")
-            weights = {name: file.get_tensor(name) for name in expected}
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); copy it again or train again") from error
-    for name, weight in weights.items():
-        if weight.dtype != expected[name][0] or not weight.isfinite().all():
-            raise DataError(f"{path}: {name} holds what is no finite number; train again")
-    return weights

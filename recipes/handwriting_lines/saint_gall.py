@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from gtn_ebm.errors import DataError
-from recipes.handwriting_lines.images import load_image
 from recipes.handwriting_lines.line import Line
+from recipes.images import read_grey
 
 TRANSCRIPTIONS, IMAGES, LOCATIONS = "transcription.txt", "line_images_normalized", "word_location.txt"
 
@@ -67,7 +67,7 @@ def _lines(
 ) -> list[Line]:
     pages = {page for _, page in _rows(path)}
     return [
-        Line(name, text, partial(load_image, image), locations.get(name))
+        Line(name, text, partial(read_grey, image), locations.get(name))
         for name, text in texts.items()
         if _page(name) in pages and (image := images / f"{name}.png").is_file()
     ]
