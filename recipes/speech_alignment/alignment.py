@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from gtn_ebm import EPSILON, DataError, Graph, GraphBuilder, GraphError, compose
-from gtn_ebm.dense import Span, forced_align, posteriors
-from recipes.speech_alignment import features
+from gtn_ebm import DataError, GraphError, compose
+from gtn_ebm.dense import Span, forced_align, free_energy
+from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
-from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.audio import Passing, Samples
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
 from recipes.speech_alignment.intervals import FileAlignment, Interval
 from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
+from recipes.speech_alignment.pieces import SAID, Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
     SILENCE,
     STAR,
     Prices,
-    Token,
     Word,
     transcript,
     words_of,
 )
-
-SAID = ("word", "repeated", "wrong")
-"""Kinds of pieces in which a word of the text is said."""
+from recipes.speech_alignment.windows import FASTEST, WINDOW, in_windows
 
 SOFTNESS = 0.3
 """Of energies once it is known what was spoken: expected boundaries gain by it."""
+
+TOGETHER, AROUND = 20, 6
+"""Units whose boundaries are worked out at a time, and how many more are looked at on either side."""
 
 ONSET = 2.0
 """Frames that a sound begins after where silence seems to end: differences over time see it coming."""
@@ -57,49 +59,23 @@ LEAST_CONFIDENCE = 0.5
 MOST_UNHEARD = 0.5
 """Share of the words of a text beyond which it is taken for another recording's."""
 
-WINDOW, MARGIN = 30.0, 8.0
-"""Seconds of a long recording that are looked at together, and of their end that are looked at again."""
-
-FASTEST = 5.0
-"""Words a second."""
-
-
-class Sounding(NamedTuple):
-    """A token as it was spoken: seconds, how many frames the best path gives it, and how probable it is."""
-
-    token: Token
-    start: float
-    end: float
-    frames: int
-    confidence: float
-
-
-class Piece(NamedTuple):
-    """What belongs together along the best path: one speaking of a word, a silence, or what is no word."""
-
-    kind: str
-    word: int
-    soundings: list[Sounding]
-
-    @property
-    def start(self) -> float:
-        return self.soundings[0].start
-
-    @property
-    def end(self) -> float:
-        return self.soundings[-1].end
-
 
 def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileAlignment:
-    """Aligns a recording with its text.
+    """Aligns a recording with its text, a long one bit by bit, in memory that does not grow with its sound.
 
     Raises:
         DataError: the sound or the text cannot be read, has nothing in it, or does not fit the other.
     """
     words = words_of(recording.text, lexicon)
-    sound = recording.sound(model.rate)
-    flags = (f"mended: {sound.lost} bytes were lost in a copy as text",) if sound.lost else ()
-    return align_samples(model, sound.samples, words, lexicon, recording.name, flags)
+    _, duration = audio.rate_and_duration(recording.audio)
+    if duration > audio.LONG:
+        _check_fits(words, duration)
+        sound = Passing(audio.blocks(recording.audio, model.rate))
+        pieces = in_windows(sound, model.rate, words, partial(_look, model, fillers=fillers_of(lexicon)))
+        return as_alignment(recording.name, sound.passed / model.rate, words, pieces)
+    whole = recording.sound(model.rate)
+    flags = (f"mended: {whole.lost} bytes were lost in a copy as text",) if whole.lost else ()
+    return align_samples(model, whole.samples, words, lexicon, recording.name, flags)
 
 
 def align_samples(
@@ -111,49 +87,40 @@ def align_samples(
     flags: tuple[str, ...] = (),
 ) -> FileAlignment:
     """The same of samples [N] at the model's rate, and words."""
-    fillers = [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
-    duration = len(samples) / model.rate
-    if duration <= WINDOW:
-        if features.is_silent(torch.from_numpy(samples), model.rate):
-            raise DataError("there is nothing but silence")
-        pieces = pieces_of(soundings(model, samples, words, fillers))
+    look, duration = partial(_look, model, fillers=fillers_of(lexicon)), len(samples) / model.rate
+    _check_fits(words, duration)
+    if duration > WINDOW:
+        pieces = in_windows(Passing([samples]), model.rate, words, look)
+    elif features.is_silent(torch.from_numpy(samples), model.rate):
+        raise DataError("there is nothing but silence")
     else:
-        pieces = _in_windows(model, samples, words, fillers)
+        pieces = look(samples, words)
     return as_alignment(name, duration, words, pieces, flags)
 
 
-def _in_windows(
-    model: AcousticModel, samples: Samples, words: Sequence[Word], fillers: Sequence[Pronunciation]
-) -> list[Piece]:
-    """A long recording bit by bit: the memory and the time of each bit depend on WINDOW alone.
+def fillers_of(lexicon: Lexicon) -> list[Pronunciation]:
+    """Of those FILLERS that the lexicon has."""
+    return [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
 
-    In each window as many words are aligned as the fastest speaker says in it, and the sound may end behind
-    any of them. What ends before the margin stays; the next window begins there.
-    """
-    pieces: list[Piece] = []
-    width, begin, done = round(WINDOW * model.rate), 0, 0
-    while True:
-        last = begin + width >= len(samples)
-        count = len(words) if last else done + round(WINDOW * FASTEST)
-        found = pieces_of(
-            soundings(
-                model, samples[begin : begin + width], words[done:count], fillers, open_end=count < len(words)
-            )
+
+def _check_fits(words: Sequence[Word], duration: float) -> None:
+    """DataError where a text is far too long: nobody would like to wait for that being found out."""
+    if len(words) * (1 - MOST_UNHEARD) > FASTEST * max(duration, 1.0):
+        raise DataError(
+            f"the text does not fit {duration:.2f} s of sound: nobody says {len(words)} words in it"
         )
-        if not last:
-            found = [piece for piece in found if piece.end <= WINDOW - MARGIN]
-        time = begin / model.rate
-        pieces += [_moved(piece, time, done) for piece in found]
-        if last:
-            return pieces
-        begin += round((found[-1].end if found else WINDOW - MARGIN) * model.rate)
-        done = max([done, *(piece.word + 1 for piece in pieces if piece.kind in SAID)])
 
 
-def _moved(piece: Piece, time: float, words: int) -> Piece:
-    """Later by seconds and words."""
-    moved = [each._replace(start=each.start + time, end=each.end + time) for each in piece.soundings]
-    return Piece(piece.kind, piece.word + words, moved)
+def _look(
+    model: AcousticModel,
+    samples: Samples,
+    words: Sequence[Word],
+    *,
+    fillers: Sequence[Pronunciation],
+    open_start: bool = False,
+    open_end: bool = False,
+) -> list[Piece]:
+    return pieces_of(soundings(model, samples, words, fillers, open_end, open_start))
 
 
 def soundings(
@@ -162,6 +129,7 @@ def soundings(
     words: Sequence[Word],
     fillers: Sequence[Pronunciation] = (),
     open_end: bool = False,
+    open_start: bool = False,
 ) -> list[Sounding]:
     """What is spoken along the best path, one token after the other.
 
@@ -173,7 +141,7 @@ def soundings(
     Raises:
         DataError: the text is too long for the sound.
     """
-    given = transcript(words, model.units, PRICES, fillers, open_end)
+    given = transcript(words, model.units, PRICES, fillers, open_end, open_start)
     emissions = model.emissions(samples, model.rate)
     emissions[:, model.classes :] += STAR_PRICE
     with torch.no_grad():
@@ -187,9 +155,9 @@ def soundings(
             ) from error
         spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
         units = [model.units.index(token.unit) for token in tokens]
-        row = compose(model.topology(), _row(units))
-        classes = posteriors(SOFTNESS * emissions[None], None, [row]).classes[0]
-    probable = classes.unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
+    probable = (
+        _classes(model, emissions, spans, units).unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
+    )
     silence = model.units.index(SILENCE)
     between = [
         _expected(probable, span, other, unit, next_unit, ONSET if unit == silence else 0.0)
@@ -209,15 +177,28 @@ def soundings(
     ]
 
 
-def _row(units: Sequence[int]) -> Graph:
-    """These units and nothing else."""
-    build = GraphBuilder()
-    here = build.state(initial=0.0)
-    for place, unit in enumerate(units, 1):
-        after = build.state(final=0.0 if place == len(units) else math.inf)
-        build.arc(here, after, unit, EPSILON)
-        here = after
-    return build.graph()
+def _classes(model: AcousticModel, emissions: Tensor, spans: Sequence[Span], units: Sequence[int]) -> Tensor:
+    """The probability of each class at each frame, [T, C], of a row of units: the derivative of its free
+    energy.
+
+    A few units are worked on at a time, with AROUND more on either side, for what is further off tells
+    nothing of their boundaries, and would take time that grows with the square of what is spoken.
+    """
+    begins = range(0, len(units), TOGETHER)
+    parts = [slice(max(0, begin - AROUND), begin + TOGETHER + AROUND) for begin in begins]
+    frames = [slice(spans[part][0].start, spans[part][-1].end) for part in parts]
+    lengths = [each.stop - each.start for each in frames]
+    with torch.enable_grad():
+        softened = pad_sequence([SOFTNESS * emissions[each] for each in frames], batch_first=True)
+        rows = [model.row(units[part]) for part in parts]
+        free = free_energy(softened.requires_grad_(), lengths, rows).sum()
+        (found,) = torch.autograd.grad(free, softened)
+    classes = torch.empty_like(emissions)
+    for begin, each, of_part in zip(begins, frames, found, strict=True):
+        own = spans[begin : begin + TOGETHER]
+        first, last = own[0].start, own[-1].end
+        classes[first:last] = of_part[first - each.start : last - each.start]
+    return classes
 
 
 def _expected(
@@ -231,24 +212,6 @@ def _expected(
     before, after = probable[first:last, unit], probable[first:last, next_unit]
     boundary = float(first + (before / np.maximum(before + after, 1e-9)).sum())
     return min(boundary + late, max(boundary, other.end - 1.0))
-
-
-def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
-    """Tokens of one word put together."""
-    pieces: list[Piece] = []
-    for each in spoken:
-        kind, word, _ = each.token
-        before = pieces[-1] if pieces else None
-        goes_on = (
-            before
-            and before.word == word
-            and ((kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler")
-        )
-        if before and goes_on:
-            before.soundings.append(each)
-        else:
-            pieces.append(Piece(kind, word, [each]))
-    return pieces
 
 
 def as_alignment(
