@@ -12,6 +12,7 @@ from benchmarks import (
     free_energy,
     gtn,
     lexicon,
+    robustness,
     speech,
     transducer,
 )
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "alignment": alignment.main,
     "decoding": decoding.main,
     "speech": speech.main,
+    "robustness": robustness.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)
