@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,26 +13,24 @@ from numpy.typing import NDArray
 
 from gtn_ebm import EPSILON, DataError, Graph, GraphBuilder, GraphError, compose
 from gtn_ebm.dense import Span, forced_align, posteriors
-from recipes.speech_alignment import features
+from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
-from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.audio import Passing, Samples
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
 from recipes.speech_alignment.intervals import FileAlignment, Interval
 from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
+from recipes.speech_alignment.pieces import SAID, Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
     SILENCE,
     STAR,
     Prices,
-    Token,
     Word,
     transcript,
     words_of,
 )
-
-SAID = ("word", "repeated", "wrong")
-"""Kinds of pieces in which a word of the text is said."""
+from recipes.speech_alignment.windows import FASTEST, WINDOW, in_windows
 
 SOFTNESS = 0.3
 """Of energies once it is known what was spoken: expected boundaries gain by it."""
@@ -57,49 +55,23 @@ LEAST_CONFIDENCE = 0.5
 MOST_UNHEARD = 0.5
 """Share of the words of a text beyond which it is taken for another recording's."""
 
-WINDOW, MARGIN = 30.0, 8.0
-"""Seconds of a long recording that are looked at together, and of their end that are looked at again."""
-
-FASTEST = 5.0
-"""Words a second."""
-
-
-class Sounding(NamedTuple):
-    """A token as it was spoken: seconds, how many frames the best path gives it, and how probable it is."""
-
-    token: Token
-    start: float
-    end: float
-    frames: int
-    confidence: float
-
-
-class Piece(NamedTuple):
-    """What belongs together along the best path: one speaking of a word, a silence, or what is no word."""
-
-    kind: str
-    word: int
-    soundings: list[Sounding]
-
-    @property
-    def start(self) -> float:
-        return self.soundings[0].start
-
-    @property
-    def end(self) -> float:
-        return self.soundings[-1].end
-
 
 def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileAlignment:
-    """Aligns a recording with its text.
+    """Aligns a recording with its text, a long one bit by bit, in memory that does not grow with its sound.
 
     Raises:
         DataError: the sound or the text cannot be read, has nothing in it, or does not fit the other.
     """
     words = words_of(recording.text, lexicon)
-    sound = recording.sound(model.rate)
-    flags = (f"mended: {sound.lost} bytes were lost in a copy as text",) if sound.lost else ()
-    return align_samples(model, sound.samples, words, lexicon, recording.name, flags)
+    _, duration = audio.rate_and_duration(recording.audio)
+    if duration > audio.LONG:
+        _check_fits(words, duration)
+        sound = Passing(audio.blocks(recording.audio, model.rate))
+        pieces = in_windows(sound, model.rate, words, partial(_look, model, fillers=fillers_of(lexicon)))
+        return as_alignment(recording.name, sound.passed / model.rate, words, pieces)
+    whole = recording.sound(model.rate)
+    flags = (f"mended: {whole.lost} bytes were lost in a copy as text",) if whole.lost else ()
+    return align_samples(model, whole.samples, words, lexicon, recording.name, flags)
 
 
 def align_samples(
@@ -111,49 +83,40 @@ def align_samples(
     flags: tuple[str, ...] = (),
 ) -> FileAlignment:
     """The same of samples [N] at the model's rate, and words."""
-    fillers = [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
-    duration = len(samples) / model.rate
-    if duration <= WINDOW:
-        if features.is_silent(torch.from_numpy(samples), model.rate):
-            raise DataError("there is nothing but silence")
-        pieces = pieces_of(soundings(model, samples, words, fillers))
+    look, duration = partial(_look, model, fillers=fillers_of(lexicon)), len(samples) / model.rate
+    _check_fits(words, duration)
+    if duration > WINDOW:
+        pieces = in_windows(Passing([samples]), model.rate, words, look)
+    elif features.is_silent(torch.from_numpy(samples), model.rate):
+        raise DataError("there is nothing but silence")
     else:
-        pieces = _in_windows(model, samples, words, fillers)
+        pieces = look(samples, words)
     return as_alignment(name, duration, words, pieces, flags)
 
 
-def _in_windows(
-    model: AcousticModel, samples: Samples, words: Sequence[Word], fillers: Sequence[Pronunciation]
-) -> list[Piece]:
-    """A long recording bit by bit: the memory and the time of each bit depend on WINDOW alone.
+def fillers_of(lexicon: Lexicon) -> list[Pronunciation]:
+    """Of those FILLERS that the lexicon has."""
+    return [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
 
-    In each window as many words are aligned as the fastest speaker says in it, and the sound may end behind
-    any of them. What ends before the margin stays; the next window begins there.
-    """
-    pieces: list[Piece] = []
-    width, begin, done = round(WINDOW * model.rate), 0, 0
-    while True:
-        last = begin + width >= len(samples)
-        count = len(words) if last else done + round(WINDOW * FASTEST)
-        found = pieces_of(
-            soundings(
-                model, samples[begin : begin + width], words[done:count], fillers, open_end=count < len(words)
-            )
+
+def _check_fits(words: Sequence[Word], duration: float) -> None:
+    """DataError where a text is far too long: nobody would like to wait for that being found out."""
+    if len(words) * (1 - MOST_UNHEARD) > FASTEST * max(duration, 1.0):
+        raise DataError(
+            f"the text does not fit {duration:.2f} s of sound: nobody says {len(words)} words in it"
         )
-        if not last:
-            found = [piece for piece in found if piece.end <= WINDOW - MARGIN]
-        time = begin / model.rate
-        pieces += [_moved(piece, time, done) for piece in found]
-        if last:
-            return pieces
-        begin += round((found[-1].end if found else WINDOW - MARGIN) * model.rate)
-        done = max([done, *(piece.word + 1 for piece in pieces if piece.kind in SAID)])
 
 
-def _moved(piece: Piece, time: float, words: int) -> Piece:
-    """Later by seconds and words."""
-    moved = [each._replace(start=each.start + time, end=each.end + time) for each in piece.soundings]
-    return Piece(piece.kind, piece.word + words, moved)
+def _look(
+    model: AcousticModel,
+    samples: Samples,
+    words: Sequence[Word],
+    *,
+    fillers: Sequence[Pronunciation],
+    open_start: bool = False,
+    open_end: bool = False,
+) -> list[Piece]:
+    return pieces_of(soundings(model, samples, words, fillers, open_end, open_start))
 
 
 def soundings(
@@ -162,6 +125,7 @@ def soundings(
     words: Sequence[Word],
     fillers: Sequence[Pronunciation] = (),
     open_end: bool = False,
+    open_start: bool = False,
 ) -> list[Sounding]:
     """What is spoken along the best path, one token after the other.
 
@@ -173,7 +137,7 @@ def soundings(
     Raises:
         DataError: the text is too long for the sound.
     """
-    given = transcript(words, model.units, PRICES, fillers, open_end)
+    given = transcript(words, model.units, PRICES, fillers, open_end, open_start)
     emissions = model.emissions(samples, model.rate)
     emissions[:, model.classes :] += STAR_PRICE
     with torch.no_grad():
@@ -231,24 +195,6 @@ def _expected(
     before, after = probable[first:last, unit], probable[first:last, next_unit]
     boundary = float(first + (before / np.maximum(before + after, 1e-9)).sum())
     return min(boundary + late, max(boundary, other.end - 1.0))
-
-
-def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
-    """Tokens of one word put together."""
-    pieces: list[Piece] = []
-    for each in spoken:
-        kind, word, _ = each.token
-        before = pieces[-1] if pieces else None
-        goes_on = (
-            before
-            and before.word == word
-            and ((kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler")
-        )
-        if before and goes_on:
-            before.soundings.append(each)
-        else:
-            pieces.append(Piece(kind, word, [each]))
-    return pieces
 
 
 def as_alignment(
