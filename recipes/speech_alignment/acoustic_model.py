@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gtn_ebm import DataError, Graph
+from gtn_ebm import DataError, Graph, Structure
 from gtn_ebm.dense import topologies
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.speech_alignment import audio, features
@@ -32,6 +33,8 @@ SCALE = 0.1 / len(VIEWS)
 
 STAY = 0.87
 """The probability of another frame in a state, to begin with."""
+
+STAY_IN_STAR = 0.95
 
 
 class AcousticModel(nn.Module):
@@ -89,9 +92,27 @@ class AcousticModel(nn.Module):
         graph = topologies.hmm(len(self.units), STATES)
         return graph.with_energies(self.transitions(self.stay))
 
+    def row(self, units: Sequence[int]) -> Graph:
+        """The hidden Markov models of these units alone, one after the other: reads classes."""
+        classes = STATES * torch.tensor(units).repeat_interleave(STATES) + torch.arange(STATES).repeat(
+            len(units)
+        )
+        places = np.arange(len(classes))
+        structure = Structure(
+            np.concatenate([places, places + 1]),
+            np.concatenate([places + 1, places + 1]),
+            classes.repeat(2).numpy(),
+        )
+        stay = _with_star(self.stay)[classes]
+        leave = -(1 - stay).log()
+        enter = torch.cat([leave.new_zeros(1), leave[:-1]])
+        final = torch.full((len(classes) + 1,), math.inf)
+        final[-1] = leave[-1]
+        return Graph(structure, torch.cat([enter, -stay.log()]), final=final)
+
     def transitions(self, stay: Tensor) -> Tensor:
         """The energies of the arcs of ``topologies.hmm``, from probabilities of staying, [C]."""
-        stay = torch.cat([stay, stay.new_full((STATES,), 0.95)])
+        stay = _with_star(stay)
         leave = -(1 - stay).log().unflatten(0, (-1, STATES))
         return torch.cat(
             [stay.new_zeros(len(self.units)), -stay.log(), leave[:, :-1].flatten(), leave[:, -1]]
@@ -129,3 +150,7 @@ class AcousticModel(nn.Module):
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(f"{folder}: holds no model that can be read ({error})") from error
         return model
+
+
+def _with_star(stay: Tensor) -> Tensor:
+    return torch.cat([stay, stay.new_full((STATES,), STAY_IN_STAR)])

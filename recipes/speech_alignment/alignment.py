@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -10,9 +9,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from gtn_ebm import EPSILON, DataError, Graph, GraphBuilder, GraphError, compose
-from gtn_ebm.dense import Span, forced_align, posteriors
+from gtn_ebm import DataError, GraphError, compose
+from gtn_ebm.dense import Span, forced_align, free_energy
 from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
 from recipes.speech_alignment.audio import Passing, Samples
@@ -34,6 +35,9 @@ from recipes.speech_alignment.windows import FASTEST, WINDOW, in_windows
 
 SOFTNESS = 0.3
 """Of energies once it is known what was spoken: expected boundaries gain by it."""
+
+TOGETHER, AROUND = 20, 6
+"""Units whose boundaries are worked out at a time, and how many more are looked at on either side."""
 
 ONSET = 2.0
 """Frames that a sound begins after where silence seems to end: differences over time see it coming."""
@@ -151,9 +155,9 @@ def soundings(
             ) from error
         spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
         units = [model.units.index(token.unit) for token in tokens]
-        row = compose(model.topology(), _row(units))
-        classes = posteriors(SOFTNESS * emissions[None], None, [row]).classes[0]
-    probable = classes.unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
+    probable = (
+        _classes(model, emissions, spans, units).unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
+    )
     silence = model.units.index(SILENCE)
     between = [
         _expected(probable, span, other, unit, next_unit, ONSET if unit == silence else 0.0)
@@ -173,15 +177,28 @@ def soundings(
     ]
 
 
-def _row(units: Sequence[int]) -> Graph:
-    """These units and nothing else."""
-    build = GraphBuilder()
-    here = build.state(initial=0.0)
-    for place, unit in enumerate(units, 1):
-        after = build.state(final=0.0 if place == len(units) else math.inf)
-        build.arc(here, after, unit, EPSILON)
-        here = after
-    return build.graph()
+def _classes(model: AcousticModel, emissions: Tensor, spans: Sequence[Span], units: Sequence[int]) -> Tensor:
+    """The probability of each class at each frame, [T, C], of a row of units: the derivative of its free
+    energy.
+
+    A few units are worked on at a time, with AROUND more on either side, for what is further off tells
+    nothing of their boundaries, and would take time that grows with the square of what is spoken.
+    """
+    begins = range(0, len(units), TOGETHER)
+    parts = [slice(max(0, begin - AROUND), begin + TOGETHER + AROUND) for begin in begins]
+    frames = [slice(spans[part][0].start, spans[part][-1].end) for part in parts]
+    lengths = [each.stop - each.start for each in frames]
+    with torch.enable_grad():
+        softened = pad_sequence([SOFTNESS * emissions[each] for each in frames], batch_first=True)
+        rows = [model.row(units[part]) for part in parts]
+        free = free_energy(softened.requires_grad_(), lengths, rows).sum()
+        (found,) = torch.autograd.grad(free, softened)
+    classes = torch.empty_like(emissions)
+    for begin, each, of_part in zip(begins, frames, found, strict=True):
+        own = spans[begin : begin + TOGETHER]
+        first, last = own[0].start, own[-1].end
+        classes[first:last] = of_part[first - each.start : last - each.start]
+    return classes
 
 
 def _expected(
