@@ -20,6 +20,7 @@ from recipes.speech_alignment.audio import Passing, Samples
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
 from recipes.speech_alignment.intervals import FileAlignment, Interval
+from recipes.speech_alignment.joints import at_joints
 from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
 from recipes.speech_alignment.pieces import SAID, Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
@@ -164,6 +165,7 @@ def soundings(
         for (span, other), (unit, next_unit) in zip(pairwise(spans), pairwise(units), strict=True)
     ]
     times = [0.0, *between, float(len(emissions))]
+    times = at_joints(times, [unit == silence for unit in units], samples, model.rate)
     end = len(samples) / model.rate
     return [
         Sounding(
