@@ -1,9 +1,9 @@
-"""Recordings that were joined from parts: the pauses between these are of one steady noise, or of nothing at all,
-which begins and ends from one frame to the next.
+"""Recordings that were joined from parts: the pauses between these are of one steady noise, or of nothing at
+all, which begins and ends from one frame to the next.
 
-A voice fades into a pause, and a model says by what it learnt where a word is over. At a joint something else is
-over than the voice: the background of one part. So in a recording where nearly all pauses begin abruptly, they
-begin and end with their noise, however quiet the parts are at their own ends.
+A voice fades into a pause, and a model says by what it learnt where a word is over. At a joint more than the
+voice is over: the background of one part. So in a recording where most pauses begin abruptly, they begin and
+end with their noise, however quiet the parts are at their own ends.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ LEAST_DEVIATION = 0.05
 """Of the logarithm of a band's energy."""
 
 STRANGE, STRANGEST = 2.5, 40.0
-"""Mean squared deviations, in units of those of the noise: from where on a frame is not taken for noise, and the
-most that any counts."""
+"""Mean squared deviations, in units of those of the noise: from where on a frame is not taken for noise, and
+the most that any counts."""
 
 ABRUPT = 4.0
 """How much stranger the frames before an abrupt begin of a pause are than those after it."""
 
 FEWEST, MOST_OF_THEM = 4, 0.75
-"""Pauses behind something that a recording must have to be judged, and the share of them that begin abruptly where
-it was joined."""
+"""Pauses behind something that a recording must have to be judged, and the share of them that begin abruptly
+where it was joined."""
 
 
 def at_joints(times: Sequence[float], pauses: Sequence[bool], samples: Samples, rate: int) -> list[float]:
