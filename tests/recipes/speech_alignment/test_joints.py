@@ -39,7 +39,7 @@ def test_pauses_reach_from_one_part_to_the_next(noise: float, seed: int) -> None
     # A model takes the faint end of each hum for pause, and begins others early.
     off = [time - 15 if pause else time - 4 for time, pause in zip(truth[1:-1], pauses[1:], strict=True)]
     found = at_joints([0.0, *off, truth[-1]], pauses, samples, RATE)
-    assert found[0] == 0.0 and found[-1] == truth[-1]
+    assert (found[0], found[-1]) == (0.0, truth[-1])
     assert np.abs(np.subtract(found, truth)).max() <= 1.0
 
 
