@@ -9,9 +9,11 @@ from benchmarks import (
     crf,
     ctc,
     decoding,
+    digits,
     free_energy,
     gtn,
     lexicon,
+    robustness,
     speech,
     transducer,
 )
@@ -29,6 +31,8 @@ BENCHMARKS = {
     "alignment": alignment.main,
     "decoding": decoding.main,
     "speech": speech.main,
+    "digits": digits.main,
+    "robustness": robustness.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)
