@@ -126,7 +126,8 @@ def resampled_blocks(blocks: Iterable[Samples], original: int, rate: int) -> Ite
 
 
 class Passing:
-    """A sound that is looked at from its beginning on, of which no more is held than what is looked at.
+    """A sound that is looked at from its beginning on, of which no more is held than what is looked at; or
+    rows of anything else in place of samples.
 
     Attributes:
         passed: samples that were read so far.
@@ -139,7 +140,7 @@ class Passing:
         """Samples from ``begin`` on, which never falls, and whether they are the last."""
         self._held = self._held[begin - self.passed + len(self._held) :]
         while len(self._held) <= width and (block := next(self._blocks, None)) is not None:
-            self._held = np.concatenate([self._held, block])
+            self._held = np.concatenate([self._held, block]) if len(self._held) else block
             self.passed += len(block)
         return self._held[:width], len(self._held) <= width
 
