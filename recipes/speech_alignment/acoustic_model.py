@@ -22,7 +22,7 @@ from recipes.speech_alignment.features import FEATURES, VIEWS
 from recipes.speech_alignment.gaussians import Gaussians
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
-FORMAT = "gtn_ebm speech alignment 1"
+FORMAT = "gtn_ebm speech alignment 2"
 """What ``model.json`` says that it is."""
 
 STATES = 3

@@ -34,8 +34,12 @@ LOWEST = 60.0
 LEAST_CHANGE = 0.3
 """Of the logarithm of a band's energy over time."""
 
-FLOOR = 1e-9
-"""Energy added to every band, far below that of a quiet room in samples between −1 and 1."""
+FLOOR = 0.01
+"""Energy added to every band, as a share of its mean: what is fainter than that differs from one recording to
+the next as their noise does, and a logarithm would make much of it."""
+
+LEAST_ENERGY = 1e-9
+"""Far below that of a quiet room in samples between −1 and 1."""
 
 
 def seen(samples: Tensor, rate: int) -> Tensor:
@@ -44,7 +48,7 @@ def seen(samples: Tensor, rate: int) -> Tensor:
 
 
 def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
-    """Samples [N] → logarithms of the energies of bands, [T, BANDS], T = ⌈N / hop⌉."""
+    """Samples [N] → logarithms of the energies of bands, with a floor, [T, BANDS], T = ⌈N / hop⌉."""
     hop, width = round(HOP * rate), round(window * rate)
     frames = -(-len(samples) // hop)
     before = (width - hop) // 2
@@ -53,8 +57,8 @@ def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
     emphasised = padded[1:] - PREEMPHASIS * padded[:-1]
     windows = emphasised.unfold(0, width, hop)[:frames] * torch.hann_window(width, periodic=False)
     size = 1 << (width - 1).bit_length()
-    power = torch.fft.rfft(windows, size).abs().square()
-    return (power @ _bands(rate, size) + FLOOR).log()
+    energies = torch.fft.rfft(windows, size).abs().square() @ _bands(rate, size)
+    return (energies + FLOOR * energies.mean(0) + LEAST_ENERGY).log()
 
 
 def cepstra(bands: Tensor, reach: int) -> Tensor:
