@@ -48,7 +48,6 @@ class AcousticModel(nn.Module):
         components: Gaussians in a mixture.
     """
 
-    spread: Tensor
     stay: Tensor
     log_prior: Tensor
 
@@ -56,7 +55,6 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.phones, self.rate = list(phones), rate
         self.gaussians = Gaussians(self.classes, FEATURES, components)
-        self.register_buffer("spread", torch.ones(FEATURES))
         self.register_buffer("stay", torch.full((self.classes,), STAY))
         self.register_buffer("log_prior", torch.full((self.classes,), -math.log(self.classes)))
 
@@ -66,14 +64,18 @@ class AcousticModel(nn.Module):
         return [*self.phones, SILENCE, STAR]
 
     @property
+    def silence(self) -> int:
+        """The number of SILENCE among the units."""
+        return len(self.phones)
+
+    @property
     def classes(self) -> int:
         """States of phones and silence, without those of STAR."""
         return STATES * (len(self.phones) + 1)
 
     def features(self, samples: Samples, rate: int) -> Tensor:
-        """What the Gaussians see, [T, D]: cepstra less their mean, in units of their spread."""
-        sound = torch.from_numpy(audio.resampled(samples, rate, self.rate))
-        return features.seen(sound, self.rate) / self.spread
+        """What the Gaussians see, [T, D]: see ``features.seen``."""
+        return features.seen(torch.from_numpy(audio.resampled(samples, rate, self.rate)), self.rate)
 
     def emissions(self, samples: Samples, rate: int) -> Tensor:
         """Energies of samples [N] at this rate, [T, C], a frame every ``features.HOP`` seconds."""
@@ -92,23 +94,20 @@ class AcousticModel(nn.Module):
         graph = topologies.hmm(len(self.units), STATES)
         return graph.with_energies(self.transitions(self.stay))
 
-    def row(self, units: Sequence[int]) -> Graph:
-        """The hidden Markov models of these units alone, one after the other: reads classes."""
-        classes = STATES * torch.tensor(units).repeat_interleave(STATES) + torch.arange(STATES).repeat(
-            len(units)
-        )
+    def row(self, units: Sequence[int]) -> tuple[Tensor, Graph]:
+        """The hidden Markov models of N units alone, one after the other: the class of each of their states,
+        [STATES · N], and a graph that reads the places of these."""
+        classes = (STATES * torch.tensor(units)[:, None] + torch.arange(STATES)).flatten()
         places = np.arange(len(classes))
         structure = Structure(
-            np.concatenate([places, places + 1]),
-            np.concatenate([places + 1, places + 1]),
-            classes.repeat(2).numpy(),
+            np.concatenate([places, places + 1]), np.concatenate([places + 1, places + 1]), np.tile(places, 2)
         )
         stay = _with_star(self.stay)[classes]
         leave = -(1 - stay).log()
         enter = torch.cat([leave.new_zeros(1), leave[:-1]])
         final = torch.full((len(classes) + 1,), math.inf)
         final[-1] = leave[-1]
-        return Graph(structure, torch.cat([enter, -stay.log()]), final=final)
+        return classes, Graph(structure, torch.cat([enter, -stay.log()]), final=final)
 
     def transitions(self, stay: Tensor) -> Tensor:
         """The energies of the arcs of ``topologies.hmm``, from probabilities of staying, [C]."""

@@ -8,15 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from gtn_ebm import DataError, GraphError, compose
-from gtn_ebm.dense import Span, forced_align, free_energy
+from gtn_ebm.dense import forced_align
 from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
 from recipes.speech_alignment.audio import Passing, Samples
+from recipes.speech_alignment.boundaries import boundaries
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
 from recipes.speech_alignment.intervals import FileAlignment, Interval
@@ -33,19 +31,10 @@ from recipes.speech_alignment.transcript import (
 )
 from recipes.speech_alignment.windows import FASTEST, WINDOW, in_windows
 
-SOFTNESS = 0.3
-"""Of energies once it is known what was spoken: expected boundaries gain by it."""
-
-TOGETHER, AROUND = 20, 6
-"""Units whose boundaries are worked out at a time, and how many more are looked at on either side."""
-
-ONSET = 2.0
-"""Frames that a sound begins after where silence seems to end: differences over time see it coming."""
-
 PRICES = Prices(silence=2.0, inserted=14.0, wrong=10.0, skipped=20.0, repeated=21.0, filler=14.0)
 """Of what a text does not say: see docs/design.md."""
 
-STAR_PRICE = 0.4
+STAR_PRICE = 0.5
 """Of each frame that is any sound, so that what the text says is preferred."""
 
 LONGEST_WORD = 3.0
@@ -134,9 +123,7 @@ def soundings(
     """What is spoken along the best path, one token after the other.
 
     The best path alone says what was spoken, so that what might have been said instead takes nothing from a
-    clean text. A boundary is where it is expected, given that row of tokens: from the middle of one to that
-    of the next, it is the sum over frames of the probability that the first still sounds. That is nearer the
-    truth on average than where the best path changes, and finer than frames.
+    clean text. When it was spoken is asked of that row of tokens alone.
 
     Raises:
         DataError: the text is too long for the sound.
@@ -155,15 +142,9 @@ def soundings(
             ) from error
         spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
         units = [model.units.index(token.unit) for token in tokens]
-    probable = (
-        _classes(model, emissions, spans, units).unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
-    )
-    silence = model.units.index(SILENCE)
-    between = [
-        _expected(probable, span, other, unit, next_unit, ONSET if unit == silence else 0.0)
-        for (span, other), (unit, next_unit) in zip(pairwise(spans), pairwise(units), strict=True)
-    ]
-    times = [0.0, *between, float(len(emissions))]
+    change = features.change(torch.from_numpy(samples), model.rate)
+    between, probable = boundaries(model, emissions, change, spans, units)
+    times = [0.0, *between.tolist(), float(len(emissions))]
     end = len(samples) / model.rate
     return [
         Sounding(
@@ -171,47 +152,12 @@ def soundings(
             min(start * HOP, end),
             min(stop * HOP, end),
             span.end - span.start,
-            float(probable[span.start : span.end, unit].mean()),
+            float(confidence),
         )
-        for token, span, unit, (start, stop) in zip(tokens, spans, units, pairwise(times), strict=True)
+        for token, span, confidence, (start, stop) in zip(
+            tokens, spans, probable, pairwise(times), strict=True
+        )
     ]
-
-
-def _classes(model: AcousticModel, emissions: Tensor, spans: Sequence[Span], units: Sequence[int]) -> Tensor:
-    """The probability of each class at each frame, [T, C], of a row of units: the derivative of its free
-    energy.
-
-    A few units are worked on at a time, with AROUND more on either side, for what is further off tells
-    nothing of their boundaries, and would take time that grows with the square of what is spoken.
-    """
-    begins = range(0, len(units), TOGETHER)
-    parts = [slice(max(0, begin - AROUND), begin + TOGETHER + AROUND) for begin in begins]
-    frames = [slice(spans[part][0].start, spans[part][-1].end) for part in parts]
-    lengths = [each.stop - each.start for each in frames]
-    with torch.enable_grad():
-        softened = pad_sequence([SOFTNESS * emissions[each] for each in frames], batch_first=True)
-        rows = [model.row(units[part]) for part in parts]
-        free = free_energy(softened.requires_grad_(), lengths, rows).sum()
-        (found,) = torch.autograd.grad(free, softened)
-    classes = torch.empty_like(emissions)
-    for begin, each, of_part in zip(begins, frames, found, strict=True):
-        own = spans[begin : begin + TOGETHER]
-        first, last = own[0].start, own[-1].end
-        classes[first:last] = of_part[first - each.start : last - each.start]
-    return classes
-
-
-def _expected(
-    probable: NDArray[np.float32], span: Span, other: Span, unit: int, next_unit: int, late: float
-) -> float:
-    """The boundary between two spans, in frames, by the probabilities of units [T, U]; so much later, but
-    within the second."""
-    if unit == next_unit:
-        return float(span.end)
-    first, last = (span.start + span.end) // 2, (other.start + other.end) // 2
-    before, after = probable[first:last, unit], probable[first:last, next_unit]
-    boundary = float(first + (before / np.maximum(before + after, 1e-9)).sum())
-    return min(boundary + late, max(boundary, other.end - 1.0))
 
 
 def as_alignment(

@@ -16,12 +16,12 @@ from torch.nn import functional
 HOP = 0.005
 """Seconds from one frame to the next. Half of what recognisers take: a boundary falls between frames."""
 
-WINDOW = 0.020
-"""Seconds that a frame sees."""
+WINDOW = 0.015
+"""Seconds that a frame sees where nothing else is said."""
 
-VIEWS = ((0.020, 2), (0.030, 5))
-"""Windows, in seconds, and how many frames on either side slopes are taken over: what is sharp in time and
-what is sure of the sound. Both together place boundaries better than any one."""
+VIEWS = ((0.010, 1), (0.015, 2), (0.020, 4), (0.030, 6))
+"""Windows, in seconds, and how many frames on either side slopes are taken over: from what is sharp in time
+to what is sure of the sound. Together they place boundaries better than any one."""
 
 BANDS = 40
 CEPSTRA = 13
@@ -31,8 +31,11 @@ PREEMPHASIS = 0.97
 LOWEST = 60.0
 """Hertz where the lowest band begins."""
 
-LEAST_CHANGE = 0.3
+LEAST_SPREAD = 0.3
 """Of the logarithm of a band's energy over time."""
+
+CHANGE, LEAST_CHANGE = 3, 0.05
+"""Frames before and after a boundary that are compared, and the least difference that is told from none."""
 
 FLOOR = 0.01
 """Energy added to every band, as a share of its mean: what is fainter than that differs from one recording to
@@ -43,8 +46,10 @@ LEAST_ENERGY = 1e-9
 
 
 def seen(samples: Tensor, rate: int) -> Tensor:
-    """Samples [N] → what a model sees of them: cepstra of all views, less their means, [T, FEATURES]."""
-    return centred(torch.cat([cepstra(log_mel(samples, rate, window), reach) for window, reach in VIEWS], 1))
+    """Samples [N] → what a model sees of them: cepstra of all views, standardised, [T, FEATURES]."""
+    return standardised(
+        torch.cat([cepstra(log_mel(samples, rate, window), reach) for window, reach in VIEWS], 1)
+    )
 
 
 def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
@@ -69,14 +74,23 @@ def cepstra(bands: Tensor, reach: int) -> Tensor:
     return torch.cat([static, first, differences(first, reach)], 1)
 
 
+def change(samples: Tensor, rate: int) -> Tensor:
+    """How much the sound of samples [N] changes between each frame and the one before, [T]: the root of the
+    mean square, over bands, of the difference between the means of CHANGE frames before and after."""
+    bands = functional.pad(log_mel(samples, rate).T[None], (CHANGE, CHANGE - 1), mode="replicate")
+    means = functional.avg_pool1d(bands, CHANGE, 1)[0]
+    return (means[:, CHANGE:] - means[:, :-CHANGE]).square().mean(0).sqrt().clamp(min=LEAST_CHANGE)
+
+
 def is_silent(samples: Tensor, rate: int) -> bool:
     """Whether hardly anything changes in a sound: silence, or a hum."""
-    return float(log_mel(samples, rate).std(0).max()) < LEAST_CHANGE
+    return float(log_mel(samples, rate).std(0).max()) < LEAST_SPREAD
 
 
-def centred(values: Tensor) -> Tensor:
-    """Less their mean over the frames, which a microphone and a voice add to all of them, [T, D]."""
-    return values - values.mean(0)
+def standardised(values: Tensor) -> Tensor:
+    """Less their mean over the frames, which a microphone and a voice add to all of them, and in units of
+    their spread, which noise makes smaller, [T, D]."""
+    return (values - values.mean(0)) / values.std(0).clamp(min=1e-3)
 
 
 def differences(values: Tensor, reach: int) -> Tensor:

@@ -122,10 +122,8 @@ class Training:
             raise DataError("there is no recording to learn from, with every word's pronunciation known")
         self.model = AcousticModel(phones, rate)
         self.folder = folder
-        every = torch.cat([lesson.frames for lesson in self.lessons])
-        self.model.spread.copy_(every.std(0).clamp(min=1e-6))
-        self.frames = [lesson.frames / self.model.spread for lesson in self.lessons]
-        self.variance = every.var(0) / self.model.spread.square()
+        self.frames = [lesson.frames for lesson in self.lessons]
+        self.variance = torch.cat(self.frames).var(0)
         self.counts = torch.zeros(0)
 
     def run(self, progress: Callable[[int, int], object] = lambda done, total: None) -> AcousticModel:
