@@ -31,7 +31,7 @@ from recipes.speech_alignment.transcript import (
 )
 from recipes.speech_alignment.windows import FASTEST, WINDOW, in_windows
 
-PRICES = Prices(silence=2.0, inserted=14.0, wrong=10.0, skipped=20.0, repeated=21.0, filler=14.0)
+PRICES = Prices(silence=2.0, inserted=14.0, wrong=11.0, skipped=20.0, repeated=21.0, filler=14.0)
 """Of what a text does not say: see docs/design.md."""
 
 STAR_PRICE = 0.5
