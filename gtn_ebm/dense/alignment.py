@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -168,7 +169,9 @@ def _of_rows(
         start, end = np.searchsorted(states, tokens), np.searchsorted(states, tokens, "right")
         index = torch.from_numpy(read).to(emissions.device)[:, None]
         energy = emissions[item, : each[item]].gather(1, index).double().sum().to(emissions.dtype)
-        alignments.append(Alignment(read, energy, _as_spans(rows[item], start, end, paid, None)))
+        alignments.append(
+            Alignment(read, energy, _as_spans(rows[item], start, end, kernels.sums(paid, start, end)))
+        )
     return alignments
 
 
@@ -246,7 +249,7 @@ def spans(
         paid: what each of them costs, emissions included, [L].
         certain: the posterior of the label read in each frame, [T] float64.
     """
-    label, start, end, of_frame = kernels.along(
+    columns = kernels.along(
         graph.source[arcs],
         graph.destination[arcs],
         graph.input_labels[arcs],
@@ -254,23 +257,23 @@ def spans(
         paid,
         EPSILON if blank is None else blank,
     )
-    return _as_spans(label, start, end, of_frame, certain)
+    return _as_spans(*columns, certain)
 
 
 def _as_spans(
     labels: NDArray[Any],
     start: NDArray[Any],
     end: NDArray[Any],
-    paid: NDArray[Any],
-    certain: NDArray[np.float64] | None,
+    energy: NDArray[np.float64],
+    certain: NDArray[np.float64] | None = None,
 ) -> list[Span]:
-    """``paid``, ``certain``: of each frame."""
-    energy = kernels.sums(paid, start, end)
-    confidence = np.full(len(start), np.nan)
-    if certain is not None:
-        np.divide(kernels.sums(certain, start, end), end - start, out=confidence, where=end > start)
-    columns = labels, start, end, energy, confidence.clip(max=1.0)
-    return list(map(Span._make, zip(*(column.tolist() for column in columns), strict=True)))
+    """``certain``: of each frame."""
+    columns = [column.tolist() for column in (labels, start, end, energy)]
+    if certain is None:
+        return list(map(Span, *columns, repeat(math.nan)))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where a token takes no frame
+        confidence = kernels.sums(certain, start, end) / (end - start)
+    return list(map(Span, *columns, confidence.clip(max=1.0).tolist()))
 
 
 def _spans(

@@ -15,20 +15,6 @@ from gtn_ebm.inference import Path
 from gtn_ebm.symbols import EPSILON
 
 
-class Ends(NamedTuple):
-    """Tokens in which paths begin, or end: the states of the decoding graph that they are in, and what it
-    costs there, [N] each."""
-
-    token: NDArray[np.int64]
-    state: NDArray[np.int64]
-    energy: NDArray[np.float64]
-
-    def spread(self, tokens: int, energies: Tensor) -> Tensor:
-        """Their energies, +inf at other tokens, [tokens] float64."""
-        everywhere = torch.full((tokens,), torch.inf, dtype=torch.float64, device=energies.device)
-        return everywhere.index_put((torch.from_numpy(self.token).to(energies.device),), energies.double())
-
-
 class BeamLattice(NamedTuple):
     """Paths that were found, through tokens: a state of the decoding graph after a number of frames each.
 
@@ -37,10 +23,11 @@ class BeamLattice(NamedTuple):
         source, target, arc, frame, paid: of each arc: tokens, the arc of the decoding graph, the frame (the
             one that follows an epsilon arc) and the energy, emission included, [A].
         tokens: how many there are.
-        starts, ends: where paths begin and end.
+        starts, ends: the tokens in which paths begin and end, and the states that they are in.
         best: the arcs of the best path, [L].
         best_ends: its first and its last token; −1 where there is no path.
         least: its energy.
+        initial, final: what it costs to begin and to end in each state of the decoding graph, [S].
     """
 
     of: Graph
@@ -50,28 +37,27 @@ class BeamLattice(NamedTuple):
     frame: NDArray[np.int32]
     paid: NDArray[np.float64]
     tokens: int
-    starts: Ends
-    ends: Ends
+    starts: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ends: tuple[NDArray[np.int64], NDArray[np.int64]]
     best: NDArray[np.int64]
     best_ends: tuple[int, int]
     least: float
+    initial: NDArray[np.float64]
+    final: NDArray[np.float64]
 
-    def path(self) -> Path | None:
-        """The best path, its energy a constant."""
+    def path(self, blank: int | None) -> tuple[Path | None, list[Span]]:
+        """The best path, its energy a constant, and the spans of what it writes (see ``alignment.spans``)."""
         if self.best_ends[0] < 0:
-            return None
+            return None, []
         arcs = self.arc[self.best]
-        read, written = self.of.input_labels[arcs].tolist(), self.of.output_labels[arcs].tolist()
-        return Path(
+        read, written = self.of.input_labels[arcs], self.of.output_labels[arcs]
+        path = Path(
             self.best,
             torch.tensor(self.least, dtype=torch.float64),
-            [label for label in read if label != EPSILON],
-            [label for label in written if label != EPSILON],
+            read[read != EPSILON].tolist(),
+            written[written != EPSILON].tolist(),
         )
-
-    def spans(self, blank: int | None) -> list[Span]:
-        """Of the tokens that the best path writes; see ``alignment.spans``."""
-        return spans(self.of, self.arc[self.best], self.paid[self.best], blank)
+        return path, spans(self.of, arcs, self.paid[self.best], blank)
 
     def graph(self) -> Graph:
         """The lattice, its energies constants."""
@@ -82,8 +68,8 @@ class BeamLattice(NamedTuple):
         return Graph(
             structure,
             torch.from_numpy(self.paid),
-            self.starts.spread(self.tokens, torch.from_numpy(self.starts.energy)),
-            self.ends.spread(self.tokens, torch.from_numpy(self.ends.energy)),
+            self._spread(self.starts, torch.from_numpy(self.initial)),
+            self._spread(self.ends, torch.from_numpy(self.final)),
             attributes={"frame": torch.from_numpy(self.frame).long()},
             input_symbols=of.input_symbols,
             output_symbols=of.output_symbols,
@@ -99,8 +85,8 @@ class BeamLattice(NamedTuple):
         heard = emissions[lattice.attributes["frame"][consumes], read[consumes]].double().to(energies.device)
         return lattice.with_energies(
             energies.index_add(0, consumes.to(energies.device), heard),
-            self.starts.spread(self.tokens, of.initial[torch.from_numpy(self.starts.state)]),
-            self.ends.spread(self.tokens, of.final[torch.from_numpy(self.ends.state)]),
+            self._spread(self.starts, of.initial),
+            self._spread(self.ends, of.final),
         )
 
     def energy_in(self, lattice: Graph) -> Tensor:
@@ -108,3 +94,9 @@ class BeamLattice(NamedTuple):
         first, last = self.best_ends
         along = lattice.energies[torch.from_numpy(self.best)].sum()
         return lattice.initial[first] + along + lattice.final[last]
+
+    def _spread(self, which: tuple[NDArray[np.int64], NDArray[np.int64]], energies: Tensor) -> Tensor:
+        """Of tokens and their states the energies of the states, +inf at other tokens, [tokens] float64."""
+        token, state = (torch.from_numpy(numbers).to(energies.device) for numbers in which)
+        everywhere = torch.full((self.tokens,), torch.inf, dtype=torch.float64, device=energies.device)
+        return everywhere.index_put((token,), energies[state].double())

@@ -15,7 +15,7 @@ from torch import Tensor
 from gtn_ebm.arguments import check_graph, takes_graphs
 from gtn_ebm.dense.alignment import Span
 from gtn_ebm.dense.batch import graph_of_each
-from gtn_ebm.dense.beam_lattice import BeamLattice, Ends
+from gtn_ebm.dense.beam_lattice import BeamLattice
 from gtn_ebm.dense.checks import check_count, check_energies, check_floating, lengths_of
 from gtn_ebm.dense.search_graph import search_graph
 from gtn_ebm.errors import GraphError
@@ -185,7 +185,7 @@ class Decoder:
         self._reports = [report]
         self._frames = 0
         with search.borrowed() as scratch:
-            self._count, self._start_states, self._arcs = kernels.begin(
+            self._count, states, self._arcs = kernels.begin(
                 search.starts,
                 search.initial[search.starts],
                 *self._fixed,
@@ -194,8 +194,8 @@ class Decoder:
                 self._lattice,
                 report,
             )
-        self._number = len(self._start_states)
-        self._starts = np.arange(self._number)
+        self._number = len(states)
+        self._starts = np.arange(self._number), states
 
     def feed(self, emissions: Tensor) -> None:
         """Goes on over the next frames: emissions [T, C].
@@ -243,26 +243,20 @@ class Decoder:
             self._lattice, self._arcs, self._number, numbers
         )
         numbers[:] = renumbered[numbers]
-        self._starts, self._start_states = _renumbered(renumbered, self._starts, self._start_states)
+        kept = renumbered[self._starts[0]] >= 0
+        self._starts = renumbered[self._starts[0][kept]], self._starts[1][kept]
         if enlarge or 2 * max(self._arcs, self._number) > len(self._lattice[0]):
             more = _room_for(1 + len(self._lattice[0]))
             self._lattice = tuple(np.concatenate(pair) for pair in zip(self._lattice, more, strict=True))
 
     def _ended(self, final: NDArray[np.float64], emissions: Tensor | None = None) -> Decoding:
         """What was found, with energies differentiable in emissions [T, C] of all frames where given."""
-        states, before, numbers = (part[: self._count] for part in self._tokens)
-        final = final[states]
-        arcs, tokens, renumbered, good, best, ends, least = kernels.answer(
-            self._lattice, self._arcs, self._number, numbers, before + final, self._lattice_beam
-        )
-        starts, start_states = _renumbered(renumbered, self._starts, self._start_states)
-        found = BeamLattice(
-            self._graph, *arcs[:2], self._search.arc_numbers[arcs[2]], *arcs[3:], tokens,
-            Ends(starts, start_states, self._search.initial[start_states]),
-            Ends(renumbered[numbers[good]], states[good], final[good]),
-            best, ends, least,
+        arcs, *rest = kernels.answer(
+            self._lattice, self._arcs, self._number, self._search.arc_numbers, self._starts,
+            tuple(part[: self._count] for part in self._tokens), final, self._lattice_beam,
         )  # fmt: skip
-        path = found.path()
+        found = BeamLattice(self._graph, *arcs, *rest, self._search.initial, final)
+        path, when = found.path(self._blank)
         lattice: BeamLattice | Graph = found
         if emissions is not None:
             lattice = found.with_gradients(emissions)
@@ -270,8 +264,8 @@ class Decoder:
         if self._lattice_beam > 0.0:
             whole = found.graph() if isinstance(lattice, BeamLattice) else lattice
             lattice, path = _within(self._lattice_beam, whole, path)
-        pruning = _pruning(np.concatenate(self._reports), least)
-        return Decoding(path, found.spans(self._blank), pruning, lattice)
+        pruning = _pruning(np.concatenate(self._reports), found.least)
+        return Decoding(path, when, pruning, lattice)
 
 
 def _within(beam: float, whole: Graph, path: Path | None) -> tuple[Graph, Path | None]:
@@ -284,18 +278,10 @@ def _within(beam: float, whole: Graph, path: Path | None) -> tuple[Graph, Path |
 
 def _pruning(report: NDArray[np.float64], least: float) -> Pruning:
     """``least``: the energy of the answer."""
-    active, pruned, gap, bound = kernels.bounds(report)
-    return Pruning(active, pruned, gap, bound, bool(bound.min() >= least))
+    *of_rows, bound = kernels.bounds(report)
+    return Pruning(*of_rows, bound >= least)
 
 
 def _room_for(arcs: int) -> tuple[NDArray[Any], ...]:
     """Arrays for a lattice of so many arcs, and of as many tokens."""
     return (*(np.empty(arcs, np.int32) for _ in range(4)), np.empty(arcs), np.empty(arcs, np.int32))
-
-
-def _renumbered(
-    numbers: NDArray[np.int64], tokens: NDArray[np.int64], states: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of tokens and the states that they are in, those that have a number."""
-    kept = numbers[tokens] >= 0
-    return numbers[tokens[kept]], states[kept]

@@ -277,9 +277,11 @@ def search(
             return t, count, number, arcs
         told = report[t]
         _clear(told)
+        least = np.inf
         for c in range(len(row)):
             row[c] = emissions[t, c]
-            told[EMISSION] = min(told[EMISSION], row[c])
+            least = min(least, row[c])
+        told[EMISSION] = least
         size, best, ways = _consume(
             row, now, consuming, to_go, beam, slack, states, energies, place, lattice, arcs, told
         )
@@ -339,33 +341,50 @@ def compact(lattice, arcs, number, goes_on):
 
 
 @njit(nogil=True, cache=True)
-def answer(lattice, arcs, number, numbers, total, slack):
+def answer(lattice, arcs, number, arc_numbers, starts, tokens, final, slack):
     """The lattice of the paths that end at most ``slack`` worse than the best, and this.
 
     Args:
-        numbers, total: of the tokens in which a path may end, and the energies of the best paths that do.
+        arc_numbers: what the arcs of ``consuming``, and from behind those of ``silent``, are called in it.
+        starts: the tokens in which paths begin, and the states that they are in.
+        tokens: (state, energy, number) of those in which a path may end.
+        final: the energy of ending in each state, [S].
 
     Returns:
-        (source, target, arc, frame, energy) of the lattice's arcs, copies; the number of its tokens; the new
-        numbers of all tokens, −1 for those left out; whether each of ``numbers`` is an end of it; the best
-        path's arcs in the lattice, its first and last token (−1 where there is no path) and its energy.
+        (source, target, arc, frame, energy) of the lattice's arcs, copies; how many tokens it has; those in
+        which paths begin, and their states; the same of those in which they end; the best path's arcs in the
+        lattice, its first and last token (−1 where there is no path) and its energy.
     """
-    least = np.inf
-    best = np.int64(NONE)
+    total = tokens[1] + final[tokens[0]]
+    least, best = np.inf, np.int64(NONE)
     for k in range(len(total)):
         if total[k] < least:
             least, best = total[k], np.int64(k)
-    ends = (total <= least + slack) & (total < np.inf)
+    good = (total <= least + slack) & (total < np.inf)
     source, target, arc, at, paid, entered = lattice
     copies = (
         source[:arcs].copy(), target[:arcs].copy(), arc[:arcs].copy(), at[:arcs].copy(), paid[:arcs].copy(),
         entered[:number].copy(),
     )  # fmt: skip
-    renumbered, tokens, kept = compact(copies, arcs, number, numbers[ends])
-    last = renumbered[numbers[best]] if best >= 0 else best
-    first, path = _trace(copies[0], copies[5], last)
-    whole = copies[0][:kept], copies[1][:kept], copies[2][:kept], copies[3][:kept], copies[4][:kept]
-    return whole, tokens, renumbered, ends, path, (first, last), least
+    renumbered, left, kept = compact(copies, arcs, number, tokens[2][good])
+    first, path = _trace(copies[0], copies[5], renumbered[tokens[2][best]] if best >= 0 else best)
+    whole = (
+        copies[0][:kept],
+        copies[1][:kept],
+        arc_numbers[copies[2][:kept]],
+        copies[3][:kept],
+        copies[4][:kept],
+    )
+    begins = renumbered[starts[0]] >= 0
+    return (
+        whole,
+        left,
+        (renumbered[starts[0][begins]], starts[1][begins]),
+        (renumbered[tokens[2][good]], tokens[0][good]),
+        path,
+        (first, renumbered[tokens[2][best]] if best >= 0 else best),
+        least,
+    )
 
 
 @njit(inline="always")
@@ -386,12 +405,13 @@ def _trace(source, entered, last):
 @njit(nogil=True, cache=True)
 def bounds(report):
     """What a report says of the paths pruned, by row: how many tokens went on, how many ways were given up,
-    how much worse than the best was the best of them, and below which energy no path is that was given up.
+    how much worse than the best was the best of them, and below which energy no path is that was given up;
+    and the least of these energies.
     """
     rows = len(report)
     active, pruned = np.empty(rows, np.int64), np.empty(rows, np.int64)
     gap, bound = np.full(rows, np.inf), np.full(rows, np.inf)
-    to_come = 0.0
+    to_come, least = 0.0, np.inf
     for position in range(rows):
         row = rows - 1 - position
         told = report[row]
@@ -400,5 +420,6 @@ def bounds(report):
             gap[row] = told[PRUNED_LEAST] - told[LEAST]
             if to_come < np.inf:
                 bound[row] = told[PRUNED_BOUND] + to_come
+                least = min(least, bound[row])
         to_come += told[EMISSION]
-    return active, pruned, gap, bound
+    return active, pruned, gap, bound, least

@@ -7,6 +7,16 @@ EPSILON = np.int32(-1)
 
 
 @njit(nogil=True, cache=True)
+def sums(values, start, end):
+    """Of the values of each frame, [T], over the frames of each token."""
+    total = np.zeros(len(start))
+    for token in range(len(start)):
+        for frame in range(start[token], end[token]):
+            total[token] += values[frame]
+    return total
+
+
+@njit(nogil=True, cache=True)
 def along(source, destination, read, written, paid, blank):
     """The tokens along a path of arcs, [L] each, as ``dense.forced_align`` defines them.
 
@@ -15,8 +25,8 @@ def along(source, destination, read, written, paid, blank):
         blank: the label of frames that belong to no token; EPSILON for none such.
 
     Returns:
-        The label of each token, its first frame and the one behind its last, and what each frame costs,
-        epsilon arcs counted to the frame that follows, [T].
+        The label of each token, its first frame and the one behind its last, and the energy of its frames,
+        epsilon arcs counted to the frame that follows.
     """
     tokens, frame = np.int64(0), np.int64(0)
     label = np.empty(len(read), np.int32)
@@ -35,14 +45,5 @@ def along(source, destination, read, written, paid, blank):
             end[tokens - 1] = frame + 1
         of_frame[frame] += paid[k]
         frame += consumes
-    return label[:tokens], start[:tokens], end[:tokens], of_frame[:frame]
-
-
-@njit(nogil=True, cache=True)
-def sums(values, start, end):
-    """Of the values of each frame, [T], over the frames of each token."""
-    total = np.zeros(len(start))
-    for token in range(len(start)):
-        for frame in range(start[token], end[token]):
-            total[token] += values[frame]
-    return total
+    start, end = start[:tokens], end[:tokens]
+    return label[:tokens], start, end, sums(of_frame, start, end)
