@@ -9,6 +9,7 @@ from benchmarks import (
     crf,
     ctc,
     decoding,
+    digits,
     free_energy,
     gtn,
     lexicon,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "alignment": alignment.main,
     "decoding": decoding.main,
     "speech": speech.main,
+    "digits": digits.main,
     "robustness": robustness.main,
 }
 for name, main in BENCHMARKS.items():

@@ -18,6 +18,7 @@ from recipes.speech_alignment.boundaries import boundaries
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
 from recipes.speech_alignment.intervals import FileAlignment, Interval
+from recipes.speech_alignment.joints import at_joints
 from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
 from recipes.speech_alignment.pieces import SAID, Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
@@ -145,6 +146,7 @@ def soundings(
     change = features.change(torch.from_numpy(samples), model.rate)
     between, probable = boundaries(model, emissions, change, spans, units)
     times = [0.0, *between.tolist(), float(len(emissions))]
+    times = at_joints(times, [unit == model.silence for unit in units], samples, model.rate)
     end = len(samples) / model.rate
     return [
         Sounding(

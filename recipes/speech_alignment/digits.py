@@ -1,8 +1,9 @@
 """Strings of spoken digits, joined from recordings of single ones with pauses between them.
 
-Speech of people of which the time of every word is known: it is where a recording was put. The recordings are
-those of the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset), ``DIGIT_SPEAKER_TAKE.wav``.
-They are trimmed, but not to the sound: what is quiet at their edges belongs to the word.
+Speech of people of which the time of every word is known: it is where a recording was put. The recordings
+are those of the Free Spoken Digit Dataset, ``DIGIT_SPEAKER_TAKE.wav``
+(github.com/Jakobovski/free-spoken-digit-dataset). They are trimmed, but not to the sound: what is quiet at
+their edges belongs to the word.
 """
 
 from __future__ import annotations

@@ -54,6 +54,13 @@ def seen(samples: Tensor, rate: int) -> Tensor:
 
 def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
     """Samples [N] → logarithms of the energies of bands, with a floor, [T, BANDS], T = ⌈N / hop⌉."""
+    power = spectra(samples, rate, window)
+    energies = power @ mel_bands(rate, power.shape[1], BANDS)
+    return (energies + FLOOR * energies.mean(0) + LEAST_ENERGY).log()
+
+
+def spectra(samples: Tensor, rate: int, window: float) -> Tensor:
+    """Samples [N] → the power of each frequency in each frame, [T, frequencies]."""
     hop, width = round(HOP * rate), round(window * rate)
     frames = -(-len(samples) // hop)
     before = (width - hop) // 2
@@ -61,9 +68,7 @@ def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
     padded = functional.pad(samples, (before + 1, max(after, 0)))
     emphasised = padded[1:] - PREEMPHASIS * padded[:-1]
     windows = emphasised.unfold(0, width, hop)[:frames] * torch.hann_window(width, periodic=False)
-    size = 1 << (width - 1).bit_length()
-    energies = torch.fft.rfft(windows, size).abs().square() @ _bands(rate, size)
-    return (energies + FLOOR * energies.mean(0) + LEAST_ENERGY).log()
+    return torch.fft.rfft(windows, 1 << (width - 1).bit_length()).abs().square()
 
 
 def cepstra(bands: Tensor, reach: int) -> Tensor:
@@ -102,15 +107,15 @@ def differences(values: Tensor, reach: int) -> Tensor:
 
 
 @cache
-def _bands(rate: int, size: int) -> Tensor:
-    """Triangles on the mel scale, [size / 2 + 1, BANDS]."""
+def mel_bands(rate: int, frequencies: int, count: int) -> Tensor:
+    """Triangles on the mel scale over frequencies from 0 to half the rate, [frequencies, count]."""
 
     def mel(hertz: Tensor) -> Tensor:
         return 1127.0 * torch.log1p(hertz / 700.0)
 
-    bins = mel(torch.arange(size // 2 + 1) * (rate / size))[:, None]
+    bins = mel(torch.linspace(0, rate / 2, frequencies))[:, None]
     ends = mel(torch.tensor([LOWEST, rate / 2]))
-    corners = torch.linspace(float(ends[0]), float(ends[1]), BANDS + 2)
+    corners = torch.linspace(float(ends[0]), float(ends[1]), count + 2)
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     return torch.minimum(rising, falling).clamp(min=0.0)

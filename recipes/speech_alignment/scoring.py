@@ -79,9 +79,13 @@ def phones(intervals: Iterable[Interval]) -> list[Interval]:
     return result
 
 
-def matched(reference: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of equal labels in an alignment of two rows with the fewest insertions, deletions and
-    substitutions."""
+def edits(reference: Sequence[str], found: Sequence[str]) -> int:
+    """The fewest insertions, deletions and substitutions of labels between two rows."""
+    return int(_edits(reference, found)[-1, -1])
+
+
+def _edits(reference: Sequence[str], found: Sequence[str]) -> NDArray[np.int64]:
+    """The same between all beginnings of the two."""
     distance: NDArray[np.int64] = np.zeros((len(reference) + 1, len(found) + 1), np.int64)
     distance[:, 0], distance[0] = np.arange(len(reference) + 1), np.arange(len(found) + 1)
     for i, label in enumerate(reference, 1):
@@ -89,6 +93,13 @@ def matched(reference: Sequence[str], found: Sequence[str]) -> list[tuple[int, i
             distance[i, j] = min(
                 distance[i - 1, j - 1] + (label != other), distance[i - 1, j] + 1, distance[i, j - 1] + 1
             )
+    return distance
+
+
+def matched(reference: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]]:
+    """Places of equal labels in an alignment of two rows with the fewest insertions, deletions and
+    substitutions."""
+    distance = _edits(reference, found)
     pairs, i, j = list[tuple[int, int]](), len(reference), len(found)
     while i and j:
         same = reference[i - 1] == found[j - 1]

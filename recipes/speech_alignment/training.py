@@ -3,15 +3,13 @@
 Nothing is told of where words or phones are. To begin with, each recording's phones are spread evenly over
 what is loud in it. Then, again and again, ``dense.posteriors`` over the graph of each transcript says how
 probably each frame belongs to each state, and the Gaussians and the probabilities of staying are those under
-which frames so divided are likeliest. Silence between words is allowed only once words are about in place, or
-it takes what no phone explains yet.
+which frames so divided are likeliest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,21 +50,23 @@ class Sweep(NamedTuple):
     Attributes:
         components: Gaussians in a mixture; where there are fewer, they are split first.
         step: every so many frames are looked at.
-        pauses: whether there may be silence between words.
     """
 
     components: int
     step: int
-    pauses: bool
 
 
 SCHEDULE = (
-    *[Sweep(1, 2, False)] * 10,
-    *[Sweep(1, 2, True)] * 3,
-    *[Sweep(2, 2, True)] * 4,
-    *[Sweep(2, 1, True)] * 2,
-    *[Sweep(4, 1, True)] * 4,
+    *[Sweep(1, 2)] * 13,
+    *[Sweep(2, 2)] * 4,
+    *[Sweep(2, 1)] * 2,
+    *[Sweep(4, 1)] * 4,
+    *[Sweep(8, 2)] * 3,
+    *[Sweep(16, 2)] * 3,
 )
+
+FRAMES_OF_A_COMPONENT = 100
+"""On average over all classes. Sweeps for which a corpus has fewer are left out."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Training:
         rate: samples a second of the lessons' sounds.
         lessons: to learn from.
         folder: where the state after each sweep is kept, to go on from; nowhere if None.
-        schedule: the sweeps.
+        schedule: the sweeps, without those for which there is too little to learn from.
 
     Raises:
         DataError: there are no lessons.
@@ -116,7 +116,6 @@ class Training:
         folder: Path | None = None,
         schedule: Sequence[Sweep] = SCHEDULE,
     ):
-        self.schedule = tuple(schedule)
         self.lessons = [lesson for lesson in lessons if all(word.pronunciations for word in lesson.words)]
         if not self.lessons:
             raise DataError("there is no recording to learn from, with every word's pronunciation known")
@@ -124,6 +123,8 @@ class Training:
         self.folder = folder
         self.frames = [lesson.frames for lesson in self.lessons]
         self.variance = torch.cat(self.frames).var(0)
+        enough = sum(map(len, self.frames)) / self.model.classes / FRAMES_OF_A_COMPONENT
+        self.schedule = tuple(sweep for sweep in schedule if sweep.components <= max(enough, 1))
         self.counts = torch.zeros(0)
 
     def run(self, progress: Callable[[int, int], object] = lambda done, total: None) -> AcousticModel:
@@ -132,20 +133,13 @@ class Training:
         if done == 0:
             self._start()
         total = len(self.schedule) * len(self.lessons)
-        graphs: list[Transcript] = []
-        for number, sweep in enumerate(self.schedule):
-            if number < done:
-                continue
-            if not graphs or sweep.pauses != self.schedule[number - 1].pauses:
-                graphs = self._transcripts(sweep.pauses)
+        prices = Prices(SILENCE_PRICE)
+        graphs = [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
+        for number, sweep in enumerate(self.schedule[done:], done):
             base = number * len(self.lessons)
             self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
             self._keep(number + 1)
         return self.model
-
-    def _transcripts(self, pauses: bool) -> list[Transcript]:
-        prices = Prices(SILENCE_PRICE if pauses else math.inf)
-        return [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
 
     def _start(self) -> None:
         model, gaussians = self.model, self.model.gaussians
