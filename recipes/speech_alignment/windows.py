@@ -19,7 +19,7 @@ from recipes.speech_alignment.audio import Passing, Samples
 from recipes.speech_alignment.pieces import HEARD, SAID, Piece, Sounding
 from recipes.speech_alignment.transcript import STAR, Token, Word
 
-WINDOW, MARGIN = 30.0, 8.0
+WINDOW, MARGIN = 20.0, 5.0
 """Seconds of a long recording that are looked at together, and of their end that are looked at again."""
 
 FASTEST = 5.0
@@ -145,7 +145,7 @@ class _Walk:
         self._lost = True
         here = next((run for run in found if run.is_sure(SURE)), None)
         if here is None or here.words < SURE_AHEAD:
-            here = self._ahead(samples, here.words if here else 0) or here
+            here = self._ahead(samples, length, here.words if here else 0) or here
         end = limit if here is None else min(limit, here.first.start)
         return passed_over([piece for run in found for piece in run.pieces], end)
 
@@ -160,19 +160,25 @@ class _Walk:
         said = [piece.word + 1 for piece in found if piece.kind in SAID]
         self.done += max(said, default=0)
 
-    def _ahead(self, samples: Samples, words: int) -> Run | None:
-        """Where more words are heard further on in the text, which is done up to there then."""
+    def _ahead(self, samples: Samples, length: float, words: int) -> Run | None:
+        """Where more words are heard further on in the text, up to the end of the window.
+
+        A sentence may stand there, too, by accident: only where the text is heard for half of a window it is
+        gone on with there.
+        """
         for _ in range(SEARCHES):
             place = self.done + self._searched
             if place >= len(self._words):
                 self._searched = 0
                 return None
             self._searched += STEP
-            found = self._look(samples, self._words[place : place + AHEAD], open_start=True, open_end=True)
-            for run in runs(found):
-                if run.is_sure(max(SURE_AHEAD, words + 1)) and place + run.first.word > self.done:
-                    self.done, self._searched = place + run.first.word, 0
-                    return run
+            further = self._words[place : place + AHEAD]
+            *_, run = runs(self._look(samples, further, open_start=True, open_end=True))
+            if run.is_sure(max(SURE_AHEAD, words + 1)) and place + run.first.word > self.done:
+                self._searched = 0
+                if length - run.first.start >= min(WINDOW, length) / 2:
+                    self.done = place + run.first.word
+                return run
         return None
 
 
