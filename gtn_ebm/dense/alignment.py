@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from gtn_ebm.dense.least_energy import (
 from gtn_ebm.dense.target_paths import TargetSearch
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
+from gtn_ebm.kernels import spans as kernels
 from gtn_ebm.parallel import Result, parallel_map
 from gtn_ebm.symbols import EPSILON
 
@@ -167,7 +169,9 @@ def _of_rows(
         start, end = np.searchsorted(states, tokens), np.searchsorted(states, tokens, "right")
         index = torch.from_numpy(read).to(emissions.device)[:, None]
         energy = emissions[item, : each[item]].gather(1, index).double().sum().to(emissions.dtype)
-        alignments.append(Alignment(read, energy, _as_spans(rows[item], start, end, paid, None)))
+        alignments.append(
+            Alignment(read, energy, _as_spans(rows[item], start, end, kernels.sums(paid, start, end)))
+        )
     return alignments
 
 
@@ -243,41 +247,33 @@ def spans(
     Args:
         arcs: of the path, [L].
         paid: what each of them costs, emissions included, [L].
-        certain: the posterior of the label read in each frame, [T].
+        certain: the posterior of the label read in each frame, [T] float64.
     """
-    read, written = graph.input_labels[arcs], graph.output_labels[arcs]
-    consumes = read != EPSILON
-    frame = np.cumsum(consumes) - consumes  # of arcs that consume none, the next
-    speaks = consumes if blank is None else consumes & (read != blank)
-    begins = (written != EPSILON) & (speaks | ~consumes) & (graph.source[arcs] != graph.destination[arcs])
-    token = np.cumsum(begins) - 1
-    within = speaks & (token >= 0)
-    start, end = frame[begins].copy(), frame[begins].copy()
-    start[token[within][::-1]] = frame[within][::-1]
-    end[token[within]] = frame[within] + 1
-    return _as_spans(written[begins], start, end, np.bincount(frame, paid), certain)
+    columns = kernels.along(
+        graph.source[arcs],
+        graph.destination[arcs],
+        graph.input_labels[arcs],
+        graph.output_labels[arcs],
+        paid,
+        EPSILON if blank is None else blank,
+    )
+    return _as_spans(*columns, certain)
 
 
 def _as_spans(
     labels: NDArray[Any],
     start: NDArray[Any],
     end: NDArray[Any],
-    paid: NDArray[Any],
-    certain: NDArray[np.float64] | None,
+    energy: NDArray[np.float64],
+    certain: NDArray[np.float64] | None = None,
 ) -> list[Span]:
-    """``paid``, ``certain``: of each frame."""
-    energy = _sums(paid, start, end)
-    confidence = np.full(len(start), np.nan)
-    if certain is not None:
-        np.divide(_sums(certain, start, end), end - start, out=confidence, where=end > start)
-    columns = labels, start, end, energy, confidence.clip(max=1.0)
-    return list(map(Span._make, zip(*(column.tolist() for column in columns), strict=True)))
-
-
-def _sums(values: NDArray[Any], start: NDArray[Any], end: NDArray[Any]) -> NDArray[np.float64]:
-    up_to = np.concatenate([[0.0], values]).cumsum()
-    summed: NDArray[np.float64] = up_to[end] - up_to[start]
-    return summed
+    """``certain``: of each frame."""
+    columns = [column.tolist() for column in (labels, start, end, energy)]
+    if certain is None:
+        return list(map(Span, *columns, repeat(math.nan)))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where a token takes no frame
+        confidence = kernels.sums(certain, start, end) / (end - start)
+    return list(map(Span, *columns, confidence.clip(max=1.0).tolist()))
 
 
 def _spans(
@@ -288,7 +284,13 @@ def _spans(
     read = np.arange(len(labels)), labels
     paid = as_array(graph.energies)[trace.arcs].astype(np.float64)
     paid[graph.input_labels[trace.arcs] != EPSILON] += as_array(emissions)[read]
-    return spans(graph, trace.arcs, paid, blank, None if certain is None else as_array(certain)[read])
+    return spans(
+        graph,
+        trace.arcs,
+        paid,
+        blank,
+        None if certain is None else as_array(certain)[read].astype(np.float64),
+    )
 
 
 @takes_graphs

@@ -108,9 +108,7 @@ def prepare(
     """
     check_floating(emissions, "emissions", "batch", "frames", "classes")
     items = len(emissions)
-    each = [graphs] * items if isinstance(graphs, Graph) else list(graphs)
-    if len(each) != items:
-        raise GraphError(f"there are {len(each)} graphs for {items} items; give one for all, or one for each")
+    each = graph_of_each(graphs, items)
     known: dict[int, tuple[Graph, FrameArcs]] = {}
     for graph in each:
         if id(graph) not in known:
@@ -123,6 +121,14 @@ def prepare(
         [graph for graph, _ in prepared],
         [arcs for _, arcs in prepared],
     )
+
+
+def graph_of_each(graphs: Graph | Sequence[Graph], items: int) -> list[Graph]:
+    """The graph of each item; raises GraphError where there is neither one for all nor one for each."""
+    each = [graphs] * items if isinstance(graphs, Graph) else list(graphs)
+    if len(each) != items:
+        raise GraphError(f"there are {len(each)} graphs for {items} items; give one for all, or one for each")
+    return each
 
 
 def _in_frames(graph: Graph, beta: float) -> tuple[Graph, FrameArcs]:

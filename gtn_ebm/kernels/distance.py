@@ -607,13 +607,14 @@ def _bellman_ford(begin, target, energy, slack, near, best):
     for u in range(states):
         source[begin[u] : begin[u + 1]] = u
     changed = near < np.inf
-    last = NONE
+    last, looked_at = NONE, np.int64(0)
     for _ in range(states + 1):
         last = NONE
         for u in range(states):
             if not changed[u]:
                 continue
             changed[u] = False
+            looked_at += begin[u + 1] - begin[u]
             for arc in range(begin[u], begin[u + 1]):
                 v = target[arc]
                 found = near[u] + energy[arc]
@@ -625,9 +626,38 @@ def _bellman_ford(begin, target, energy, slack, near, best):
                     last = np.int64(v)
         if last < 0:
             return NONE
+        if looked_at > states:  # rarely enough to cost little
+            looked_at = 0
+            at = _negative_cycle(source, energy, slack, best)
+            if at >= 0:
+                return at
     for _ in range(states):
         last = np.int64(source[best[last]])
     return last
+
+
+@njit(nogil=True, cache=True)
+def _negative_cycle(source, energy, slack, best):
+    """A state from which the last arcs so far lead back to it round a cycle that is negative beyond all
+    rounding, or −1."""
+    states = len(best)
+    seen = np.zeros(states, np.int64)
+    for first in range(states):
+        state = np.int64(first)
+        while seen[state] == 0 and best[state] >= 0:
+            seen[state] = first + 1
+            state = np.int64(source[best[state]])
+        if seen[state] != first + 1:
+            continue  # the way back ends, or was walked before
+        total, size = energy[best[state]], abs(energy[best[state]])
+        at = np.int64(source[best[state]])
+        while at != state:
+            total += energy[best[at]]
+            size += abs(energy[best[at]])
+            at = np.int64(source[best[at]])
+        if total < -slack * size:
+            return state
+    return NONE
 
 
 @njit(nogil=True, cache=True)

@@ -3,7 +3,8 @@
 Nothing is told of where words or phones are. To begin with, each recording's phones are spread evenly over
 what is loud in it. Then, again and again, ``dense.posteriors`` over the graph of each transcript says how
 probably each frame belongs to each state, and the Gaussians and the probabilities of staying are those under
-which frames so divided are likeliest.
+which frames so divided are likeliest. Silence between words costs more until words are about in place, or it
+takes what no phone explains yet.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from recipes.speech_alignment.acoustic_model import STATES, STAY, AcousticModel
 from recipes.speech_alignment.gaussians import Statistics
 from recipes.speech_alignment.transcript import Prices, Transcript, Word, transcript
 
-SILENCE_PRICE = 2.0
-"""Of silence between words."""
-
 BATCH = 16
 """Recordings worked on at once."""
 
 LOUD = 0.4
 """How far from its quietest to its loudest frames a recording is loud."""
+
+PAUSE = 15
+"""Frames that a pause between words lasts at least to be seen as one to begin with."""
 
 PULL = 10.0
 """Frames at STAY that each probability of staying is averaged with."""
@@ -50,14 +51,17 @@ class Sweep(NamedTuple):
     Attributes:
         components: Gaussians in a mixture; where there are fewer, they are split first.
         step: every so many frames are looked at.
+        silence: its price between words.
     """
 
     components: int
     step: int
+    silence: float = 2.0
 
 
 SCHEDULE = (
-    *[Sweep(1, 2)] * 13,
+    *[Sweep(1, 2, 8.0)] * 10,
+    *[Sweep(1, 2)] * 3,
     *[Sweep(2, 2)] * 4,
     *[Sweep(2, 1)] * 2,
     *[Sweep(4, 1)] * 4,
@@ -80,17 +84,18 @@ class Lesson:
 
 
 def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
-    """The first division of frames: classes in a row where it is loud, silence around, [T, C] of 0 and 1."""
+    """The first division of frames: classes in a row where it is loud, silence around it and in long pauses,
+    [T, C] of 0 and 1."""
     units = {unit: number for number, unit in enumerate(model.units)}
     phones = [units[phone] for word in words for phone in word.pronunciations[0] if phone in units]
     smooth = functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]
     low, high = torch.quantile(smooth, 0.05), torch.quantile(smooth, 0.95)
-    loud = torch.nonzero(smooth > low + LOUD * (high - low))[:, 0]
-    first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(loudness))
+    quiet = functional.pad(smooth <= low + LOUD * (high - low), (PAUSE, PAUSE), value=True)
+    pauses = quiet.unfold(0, PAUSE, 1).all(1).unfold(0, PAUSE, 1).any(1)[1:-1]
+    loud = torch.nonzero(~pauses if not pauses.all() else pauses)[:, 0]
     row = STATES * torch.tensor(phones).repeat_interleave(STATES) + torch.arange(STATES).repeat(len(phones))
     labels = model.classes - STATES + torch.arange(len(loudness)) % STATES
-    places = torch.arange(last - first) * len(row) // (last - first)
-    labels[first:last] = row[places]
+    labels[loud] = row[torch.arange(len(loud)) * len(row) // len(loud)]
     return functional.one_hot(labels, model.classes).float()
 
 
@@ -133,13 +138,17 @@ class Training:
         if done == 0:
             self._start()
         total = len(self.schedule) * len(self.lessons)
-        prices = Prices(SILENCE_PRICE)
-        graphs = [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
+        graphs: list[Transcript] = []
         for number, sweep in enumerate(self.schedule[done:], done):
+            if not graphs or sweep.silence != self.schedule[number - 1].silence:
+                graphs = self._transcripts(Prices(sweep.silence))
             base = number * len(self.lessons)
             self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
             self._keep(number + 1)
         return self.model
+
+    def _transcripts(self, prices: Prices) -> list[Transcript]:
+        return [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
 
     def _start(self) -> None:
         model, gaussians = self.model, self.model.gaussians
