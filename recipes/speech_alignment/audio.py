@@ -137,11 +137,14 @@ class Passing:
 
     def window(self, begin: int, width: int) -> tuple[Samples, bool]:
         """Samples from ``begin`` on, which never falls, and whether they are the last."""
-        self._held = self._held[begin - self.passed + len(self._held) :]
-        while len(self._held) <= width and (block := next(self._blocks, None)) is not None:
-            self._held = np.concatenate([self._held, block])
+        while self.passed <= begin + width and (block := next(self._blocks, None)) is not None:
+            self._held = np.concatenate([self._from(begin), block])
             self.passed += len(block)
+        self._held = self._from(begin)
         return self._held[:width], len(self._held) <= width
+
+    def _from(self, begin: int) -> Samples:
+        return self._held[max(0, begin - self.passed + len(self._held)) :]
 
 
 def _check_finite(path: Path, samples: Samples) -> Samples:
@@ -151,4 +154,6 @@ def _check_finite(path: Path, samples: Samples) -> Samples:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).rstrip(".").rpartition(": ")[2]

@@ -35,6 +35,9 @@ BATCH = 16
 LOUD = 0.4
 """How far from its quietest to its loudest frames a recording is loud."""
 
+PAUSE = 15
+"""Frames that a pause between words lasts at least to be seen as one to begin with."""
+
 PULL = 10.0
 """Frames at STAY that each probability of staying is averaged with."""
 
@@ -81,17 +84,18 @@ class Lesson:
 
 
 def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
-    """The first division of frames: classes in a row where it is loud, silence around, [T, C] of 0 and 1."""
+    """The first division of frames: classes in a row where it is loud, silence around it and in long pauses,
+    [T, C] of 0 and 1."""
     units = {unit: number for number, unit in enumerate(model.units)}
     phones = [units[phone] for word in words for phone in word.pronunciations[0] if phone in units]
     smooth = functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]
     low, high = torch.quantile(smooth, 0.05), torch.quantile(smooth, 0.95)
-    loud = torch.nonzero(smooth > low + LOUD * (high - low))[:, 0]
-    first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(loudness))
+    quiet = functional.pad(smooth <= low + LOUD * (high - low), (PAUSE, PAUSE), value=True)
+    pauses = quiet.unfold(0, PAUSE, 1).all(1).unfold(0, PAUSE, 1).any(1)[1:-1]
+    loud = torch.nonzero(~pauses if not pauses.all() else pauses)[:, 0]
     row = STATES * torch.tensor(phones).repeat_interleave(STATES) + torch.arange(STATES).repeat(len(phones))
     labels = model.classes - STATES + torch.arange(len(loudness)) % STATES
-    places = torch.arange(last - first) * len(row) // (last - first)
-    labels[first:last] = row[places]
+    labels[loud] = row[torch.arange(len(loud)) * len(row) // len(loud)]
     return functional.one_hot(labels, model.classes).float()
 
 
@@ -106,7 +110,7 @@ class Training:
         schedule: the sweeps, without those for which there is too little to learn from.
 
     Raises:
-        DataError: there are no lessons.
+        DataError: there are no lessons; or, by ``run``, the folder holds what is of others.
     """
 
     def __init__(
@@ -207,10 +211,17 @@ class Training:
         write_beside(self.folder / "checkpoint.safetensors", lambda path: save_file(tensors, path, digest))
 
     def _resume(self) -> int:
-        """How many sweeps are done, by the checkpoint of the same lessons."""
-        path = None if self.folder is None else self.folder / "checkpoint.safetensors"
-        if path is None or not path.exists() or _digest_in(path) != self.digest:
+        """How many sweeps are done, by the checkpoint of the same lessons; DataError if it is of others."""
+        if self.folder is None:
             return 0
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists() and not (self.folder / "model.safetensors").exists():
+            return 0
+        if not path.exists() or _digest_in(path) != self.digest:
+            raise DataError(
+                f"{self.folder}: holds a model of other recordings, texts or words, or of another version; "
+                "give another folder, or remove this one"
+            )
         tensors = load_file(path)
         self.counts, done = tensors.pop("counts"), int(tensors.pop("done"))
         components = tensors["gaussians.log_weights"].shape[1]

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ class TestJob:
         again = files(Path(job.out))
         assert f"{name}.vtt" in again
         assert again[f"{name}.json"] > written[f"{name}.json"]
+
+    @pytest.mark.parametrize("file", ["lexicon.txt", "model.json", "model.safetensors"])
+    def test_does_it_again_with_another_model(
+        self, job: Job, name: str, demonstrated: Path, tmp_path: Path, file: str
+    ) -> None:
+        model = tmp_path / "model"
+        copytree(demonstrated / "model", model)
+        bare = replace(job, source=Source(model=str(model)), pictures=None, player=False)
+        assert bare(name) is None
+        written = files(Path(job.out))
+        assert bare(name) is None
+        assert files(Path(job.out)) == written
+        (model / file).touch()
+        assert bare(name) is None
+        assert files(Path(job.out)) != written
 
     @pytest.mark.parametrize(
         ("changes", "said"),
