@@ -1,6 +1,7 @@
 """Training and alignment of made-up speech, and the commands on it."""
 
 import json
+from itertools import pairwise
 from dataclasses import replace
 from pathlib import Path
 
