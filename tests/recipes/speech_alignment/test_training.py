@@ -1,8 +1,8 @@
 """Training and alignment of made-up speech, and the commands on it."""
 
 import json
-from itertools import pairwise
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
