@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,8 @@ def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
     assert len(samples) > 60 * RATE
     found = align_samples(aligner.model, samples, words_of(" ".join(words), LEXICON), LEXICON)
     assert [word.label for word in found.words] == words
+    for tier in (found.words, found.phones):
+        assert all(one.end <= other.start for one, other in pairwise(tier))
     errors = [abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)]
     assert np.mean(errors) < 0.01
 
