@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +22,7 @@ from recipes.speech_alignment.formats import alignment_files, read_alignment
 from recipes.speech_alignment.intervals import FileAlignment
 from recipes.speech_alignment.jobs import Job, Source
 from recipes.speech_alignment.lexicon import Lexicon
+from recipes.speech_alignment.pool import side_by_side
 from recipes.speech_alignment.recognition import loop, read_words, recognise_recording
 from recipes.speech_alignment.scoring import edits, plain
 from recipes.speech_alignment.scoring import score as score_alignments
@@ -82,7 +81,10 @@ def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
         failed.append(message)
         _complain(message)
 
-    with stoppable(), tqdm(unit=" recordings", desc="training", mininterval=1) as bar:
+    with (
+        stoppable("from the last whole sweep"),
+        tqdm(unit=" recordings", desc="training", mininterval=1) as bar,
+    ):
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -120,8 +122,8 @@ def align(
     job.check()  # what is wrong with it is wrong at once
     recordings = Corpus(corpus).names
     failed = []
-    done = _map(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
-    with stoppable():
+    done = side_by_side(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
+    with stoppable("with the recordings that are left"):
         for name, error in tqdm(done, total=len(recordings), unit=" recordings", desc="aligning"):
             if error is not None:
                 _complain(f"{name}: {error}")
@@ -166,14 +168,6 @@ def _read_all(files: Mapping[str, Path], failed: list[str]) -> dict[str, FileAli
             complain(str(error))
             failed.append(name)
     return alignments
-
-
-def _map(job: Job, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
-    if jobs == 1:
-        yield from zip(names, map(job, names), strict=True)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from zip(names, pool.map(job, names, chunksize=4), strict=True)
 
 
 @app.command()

@@ -151,4 +151,6 @@ def _check_finite(path: Path, samples: Samples) -> Samples:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).rstrip(".").rpartition(": ")[2]

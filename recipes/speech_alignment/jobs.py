@@ -87,7 +87,8 @@ class Source:
     def files(self, name: str) -> list[Path]:
         """What the alignment of a recording depends on, besides the recording."""
         given = [self.lexicon, self.weights, self.tokens]
-        model = [] if self.model is None else [Path(self.model) / "model.safetensors"]
+        names = ["model.safetensors", "model.json", *["lexicon.txt"] * (self.lexicon is None)]
+        model = [] if self.model is None else [Path(self.model) / name for name in names]
         matrix = [] if self.scores is None else [self.matrix(name)]
         return [*model, *matrix, *(Path(each) for each in given if each is not None)]
 
@@ -150,15 +151,17 @@ class Job:
             self._show(recording, alignment)
             mark.parent.mkdir(parents=True, exist_ok=True)
             write_whole(mark, digest)
-        except (GtnEbmError, OSError) as error:
+        except GtnEbmError as error:
             return str(error)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return None
 
     def _show(self, recording: Recording, alignment: FileAlignment) -> None:
-        from recipes.speech_alignment import pictures, player
-
         if self.pictures is None and not self.player:
             return
+        from recipes.speech_alignment import pictures, player
+
         samples = recording.sound(SHOWN_RATE).samples
         if self.pictures is not None:
             path = self._place(recording.name, f".{self.pictures}")

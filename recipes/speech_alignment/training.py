@@ -105,7 +105,7 @@ class Training:
         schedule: the sweeps, without those for which there is too little to learn from.
 
     Raises:
-        DataError: there are no lessons.
+        DataError: there are no lessons; or, by ``run``, the folder holds what is of others.
     """
 
     def __init__(
@@ -202,10 +202,17 @@ class Training:
         write_beside(self.folder / "checkpoint.safetensors", lambda path: save_file(tensors, path, digest))
 
     def _resume(self) -> int:
-        """How many sweeps are done, by the checkpoint of the same lessons."""
-        path = None if self.folder is None else self.folder / "checkpoint.safetensors"
-        if path is None or not path.exists() or _digest_in(path) != self.digest:
+        """How many sweeps are done, by the checkpoint of the same lessons; DataError if it is of others."""
+        if self.folder is None:
             return 0
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists() and not (self.folder / "model.safetensors").exists():
+            return 0
+        if not path.exists() or _digest_in(path) != self.digest:
+            raise DataError(
+                f"{self.folder}: holds a model of other recordings, texts or words, or of another version; "
+                "give another folder, or remove this one"
+            )
         tensors = load_file(path)
         self.counts, done = tensors.pop("counts"), int(tensors.pop("done"))
         components = tensors["gaussians.log_weights"].shape[1]

@@ -1,21 +1,24 @@
 """Training and alignment of made-up speech, and the commands on it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from gtn_ebm import DataError, Symbols
-from recipes.speech_alignment import Corpus, SpeechAligner
-from recipes.speech_alignment.__main__ import app
+from recipes.speech_alignment import Corpus, Lexicon, SpeechAligner
+from recipes.speech_alignment.__main__ import app, main
 from recipes.speech_alignment.acoustic_model import AcousticModel
 from recipes.speech_alignment.alignment import align_samples
+from recipes.speech_alignment.features import FEATURES
 from recipes.speech_alignment.recognition import loop, recognise
 from recipes.speech_alignment.scoring import score
-from recipes.speech_alignment.training import Training
+from recipes.speech_alignment.training import FRAMES_OF_A_COMPONENT, Lesson, Sweep, Training
 from recipes.speech_alignment.transcript import words_of
 from tests.recipes.speech_alignment.tones import LEXICON, RATE, utterance, write_corpus
 
@@ -203,3 +206,51 @@ def test_complete_alignments_are_left_as_they_are(folder: Path, tmp_path: Path) 
 def test_training_needs_recordings() -> None:
     with pytest.raises(DataError, match="no recording to learn from"):
         Training(["a"], RATE, [])
+
+
+def test_recognise_says_the_words_of_each_recording(folder: Path, tmp_path: Path) -> None:
+    corpus, words = tmp_path / "corpus", tmp_path / "words.txt"
+    truth = list(write_corpus(corpus, 3, seed=5))
+    arguments = [f"--model={folder / 'model'}", f"--corpus={corpus}", f"--words={words}"]
+    words.write_text("\n".join(LEXICON.entries))
+    result = CliRunner().invoke(app, ["recognise", *arguments])
+    assert result.exit_code == 0
+    lines = [f"{one.name}\t{' '.join(word.label for word in one.words)}" for one in truth]
+    assert sorted(result.stdout.splitlines()) == sorted(lines)
+    assert "0 edits for 12 words: 0.00%" in result.stderr
+    words.write_text("mama MAMA us")  # all else is taken for one of these
+    (corpus / "empty.wav").write_bytes(b"")
+    result = CliRunner().invoke(app, ["recognise", *arguments])
+    assert result.exit_code == 1
+    assert "error: empty: " in result.stderr
+    assert {word for line in result.stdout.splitlines() for word in line.split()[1:]} <= {"mama", "us"}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (b"", "holds no word"),
+        ("mama привет".encode(), "'привет' cannot be recognised"),
+        ("mama".encode("utf-16"), "is not in UTF-8"),
+        (None, "cannot be read"),
+    ],
+)
+def test_recognise_needs_words_that_can_be_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: bytes | None, reason: str
+) -> None:
+    if words is not None:
+        (tmp_path / "words.txt").write_bytes(words)
+    arguments = [f"--model={folder / 'model'}", f"--corpus={folder / 'corpus'}"]
+    with pytest.raises(SystemExit) as stop:
+        main(["recognise", *arguments, f"--words={tmp_path / 'words.txt'}"])
+    assert stop.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_what_there_is_little_of_is_learnt_with_few_components() -> None:
+    frames = torch.randn(6 * 2 * FRAMES_OF_A_COMPONENT, FEATURES)
+    lesson = Lesson("all", frames, torch.zeros(len(frames)), words_of("a", Lexicon({"a": [("a",)]})))
+    schedule = [Sweep(1, 2), Sweep(2, 1), Sweep(4, 1)]
+    assert Training(["a"], RATE, [lesson], None, schedule).schedule == (Sweep(1, 2), Sweep(2, 1))
+    short = replace(lesson, frames=frames[:50])
+    assert Training(["a"], RATE, [short], None, schedule).schedule == (Sweep(1, 2),)
