@@ -12,7 +12,7 @@ import torch
 
 from gtn_ebm import DataError, GtnEbmError
 from gtn_ebm.io.files import write_whole
-from recipes.speech_alignment import audio, pretrained
+from recipes.speech_alignment import audio, player, pretrained
 from recipes.speech_alignment.aligner import SpeechAligner
 from recipes.speech_alignment.corpus import Corpus, Recording
 from recipes.speech_alignment.formats import format_by_name, write_alignment
@@ -108,6 +108,14 @@ def _corpus(folder: str) -> Corpus:
     return Corpus(Path(folder))
 
 
+def _shown(recording: Recording) -> audio.Samples:
+    """Of a long recording no more than pictures show, and than tells players that it is long."""
+    if audio.rate_and_duration(recording.audio)[1] <= audio.LONG:
+        return recording.sound(SHOWN_RATE).samples
+    sound = audio.Passing(audio.blocks(recording.audio, SHOWN_RATE))
+    return sound.window(0, round((player.LONGEST_INSIDE + 1) * SHOWN_RATE))[0]
+
+
 @dataclass(frozen=True)
 class Job:
     """Aligns a recording of a corpus and writes what is wanted of it; one that is done is left as it is.
@@ -160,9 +168,9 @@ class Job:
     def _show(self, recording: Recording, alignment: FileAlignment) -> None:
         if self.pictures is None and not self.player:
             return
-        from recipes.speech_alignment import pictures, player
+        from recipes.speech_alignment import pictures  # matplotlib takes a second
 
-        samples = recording.sound(SHOWN_RATE).samples
+        samples = _shown(recording)
         if self.pictures is not None:
             path = self._place(recording.name, f".{self.pictures}")
             pictures.write_picture(path, alignment, samples, SHOWN_RATE)
