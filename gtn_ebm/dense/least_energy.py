@@ -67,7 +67,7 @@ def best_path(
     Raises:
         GraphError: a shape, dtype, length or number of graphs that does not fit; a label that is no class;
             an energy that is NaN or −inf, with its item, frame and class.
-        CycleError: a cycle of epsilon arcs of negative energy; the message names a state on it.
+        CycleError: a cycle of epsilon arcs of negative energy; the message names it.
 
     >>> ab = Graph.linear([0, 1])
     >>> best_path(torch.tensor([[[0.0, 1.0], [4.0, 0.5]]]), None, ab)[0].input_labels
