@@ -24,7 +24,8 @@ WINDOW = 0.010
 BANDS = 10
 
 CORE = 4
-"""Frames in the middle of each pause that say what its noise is like."""
+"""Frames in the middle of each pause that say what its noise is like, and around an edge that tell how abrupt
+it is."""
 
 LEAST_DEVIATION = 0.05
 """Of the logarithm of a band's energy."""
@@ -33,10 +34,10 @@ STRANGE, STRANGEST = 2.5, 40.0
 """Mean squared deviations, in units of those of the noise: from where on a frame is not taken for noise, and
 the most that any counts."""
 
-ABRUPT = 4.0
+ABRUPT = 5.0
 """How much stranger the frames before an abrupt begin of a pause are than those after it."""
 
-FEWEST, MOST_OF_THEM = 4, 0.75
+FEWEST, MOST_OF_THEM = 3, 0.75
 """Pauses behind something that a recording must have to be judged, and the share of them that begin abruptly
 where it was joined."""
 
@@ -57,38 +58,39 @@ def at_joints(times: Sequence[float], pauses: Sequence[bool], samples: Samples, 
     chosen = [unit for unit, pause in enumerate(pauses) if pause and times[unit + 1] - times[unit] >= CORE]
     if len(chosen) < FEWEST:
         return list(times)
-    middles = [(begin + end) / 2 for begin, end in pairwise(times)]
-    strange = _strangeness(samples, rate, [middles[unit] for unit in chosen])
-    moved, contrasts = dict[int, float](), list[float]()
-    for unit in chosen:
-        first = int(middles[unit - 1]) + 1 if unit else 0
-        last = int(middles[unit + 1]) if unit + 1 < len(pauses) else len(strange)
-        begin, end = _least_strange(strange, first, last)
-        if end - begin >= CORE:
-            moved |= {unit: float(begin), unit + 1: float(end)}
-            if begin > CORE:
-                before, after = strange[begin - CORE : begin], strange[begin : begin + CORE]
-                contrasts.append(float(before.mean() / max(after.mean(), 1.0)))
-    joined = len(contrasts) >= FEWEST and np.mean(np.array(contrasts) >= ABRUPT) >= MOST_OF_THEM
-    inner = range(1, len(pauses))
-    return [
-        moved[place] if joined and place in inner and place in moved else time
-        for place, time in enumerate(times)
-    ]
+    middles = [0.0, *((begin + end) / 2 for begin, end in pairwise(times)), times[-1]]
+    around = [(int(middles[unit]) + (unit > 0), int(middles[unit + 2])) for unit in chosen]
+    bands = _bands(samples, rate)
+    core = [int(middles[unit + 1]) + step for unit in chosen for step in range(-CORE // 2, CORE // 2)]
+    for _ in range(2):  # with the noise of the middles of pauses, and then with that of all that is found
+        strange = _strangeness(bands, bands[core])
+        found = [_least_strange(strange, first, last) for first, last in around]
+        core = [frame for begin, end in found for frame in range(begin, end)] or core
+    edges, contrasts = dict[int, float](), list[float]()
+    for unit, (begin, end) in zip(chosen, found, strict=True):
+        if end - begin < CORE:
+            continue
+        edges |= {unit: float(begin), unit + 1: float(end)}
+        if unit and begin >= CORE:
+            before, after = strange[begin - CORE : begin], strange[begin : begin + CORE]
+            contrasts.append(float(before.mean() / max(after.mean(), 1.0)))
+    if len(contrasts) < FEWEST or np.mean(np.array(contrasts) >= ABRUPT) < MOST_OF_THEM:
+        return list(times)
+    return [times[0], *(edges.get(place, times[place]) for place in range(1, len(pauses))), times[-1]]
 
 
-def _strangeness(samples: Samples, rate: int, middles: Sequence[float]) -> NDArray[np.float32]:
-    """How far each frame's spectrum is from that around the middles of pauses: the mean over bands of squared
-    deviations from their median, in units of their own, [T]."""
-    spectra = features.spectra(torch.from_numpy(samples), rate, WINDOW)
-    bands = (
-        (spectra @ features.mel_bands(rate, spectra.shape[1], BANDS) + features.LEAST_ENERGY).log().numpy()
-    )
-    core = bands[
-        np.unique([int(middle) + step for middle in middles for step in range(-CORE // 2, CORE // 2)])
-    ]
-    centre = np.median(core, 0)
-    spread = 1.4826 * np.median(np.abs(core - centre), 0) + LEAST_DEVIATION
+def _bands(samples: Samples, rate: int) -> NDArray[np.float32]:
+    """Logarithms of the energies of a few bands, [T, BANDS]."""
+    power = features.spectra(torch.from_numpy(samples), rate, WINDOW)
+    energies = power @ features.mel_bands(rate, power.shape[1], BANDS)
+    return (energies + features.LEAST_ENERGY).log().numpy()
+
+
+def _strangeness(bands: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each frame is from those of the noise: the mean over bands of squared deviations from their
+    median, in units of their own, [T]."""
+    centre = np.median(noise, 0)
+    spread = 1.4826 * np.median(np.abs(noise - centre), 0) + LEAST_DEVIATION
     strange: NDArray[np.float32] = np.square((bands - centre) / spread).mean(1).clip(max=STRANGEST)
     return strange
 

@@ -3,7 +3,8 @@
 Nothing is told of where words or phones are. To begin with, each recording's phones are spread evenly over
 what is loud in it. Then, again and again, ``dense.posteriors`` over the graph of each transcript says how
 probably each frame belongs to each state, and the Gaussians and the probabilities of staying are those under
-which frames so divided are likeliest.
+which frames so divided are likeliest. Silence between words costs more until words are about in place, or it
+takes what no phone explains yet.
 """
 
 from __future__ import annotations
@@ -28,9 +29,6 @@ from recipes.speech_alignment.acoustic_model import STATES, STAY, AcousticModel
 from recipes.speech_alignment.gaussians import Statistics
 from recipes.speech_alignment.transcript import Prices, Transcript, Word, transcript
 
-SILENCE_PRICE = 2.0
-"""Of silence between words."""
-
 BATCH = 16
 """Recordings worked on at once."""
 
@@ -50,14 +48,17 @@ class Sweep(NamedTuple):
     Attributes:
         components: Gaussians in a mixture; where there are fewer, they are split first.
         step: every so many frames are looked at.
+        silence: its price between words.
     """
 
     components: int
     step: int
+    silence: float = 2.0
 
 
 SCHEDULE = (
-    *[Sweep(1, 2)] * 13,
+    *[Sweep(1, 2, 8.0)] * 10,
+    *[Sweep(1, 2)] * 3,
     *[Sweep(2, 2)] * 4,
     *[Sweep(2, 1)] * 2,
     *[Sweep(4, 1)] * 4,
@@ -133,13 +134,17 @@ class Training:
         if done == 0:
             self._start()
         total = len(self.schedule) * len(self.lessons)
-        prices = Prices(SILENCE_PRICE)
-        graphs = [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
+        graphs: list[Transcript] = []
         for number, sweep in enumerate(self.schedule[done:], done):
+            if not graphs or sweep.silence != self.schedule[number - 1].silence:
+                graphs = self._transcripts(Prices(sweep.silence))
             base = number * len(self.lessons)
             self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
             self._keep(number + 1)
         return self.model
+
+    def _transcripts(self, prices: Prices) -> list[Transcript]:
+        return [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
 
     def _start(self) -> None:
         model, gaussians = self.model, self.model.gaussians
