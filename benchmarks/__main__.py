@@ -13,6 +13,7 @@ from benchmarks import (
     free_energy,
     gtn,
     lexicon,
+    long_speech,
     robustness,
     speech,
     transducer,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "alignment": alignment.main,
     "decoding": decoding.main,
     "speech": speech.main,
+    "long-speech": long_speech.main,
     "digits": digits.main,
     "robustness": robustness.main,
 }

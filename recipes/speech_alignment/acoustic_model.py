@@ -22,7 +22,7 @@ from recipes.speech_alignment.features import FEATURES, VIEWS
 from recipes.speech_alignment.gaussians import Gaussians
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
-FORMAT = "gtn_ebm speech alignment 2"
+FORMAT = "gtn_ebm speech alignment 3"
 """What ``model.json`` says that it is."""
 
 STATES = 3
@@ -36,11 +36,15 @@ STAY = 0.87
 
 STAY_IN_STAR = 0.95
 
+LOOKED_AT = 100
+"""Frames of a recording that say whether it is noisy."""
+
 
 class AcousticModel(nn.Module):
     """Energies of frames: SCALE · −log p(frame | state), from mixtures of Gaussians.
 
-    Class STATES · u + k is state k of unit u; the last unit is STAR, any sound at all.
+    Class STATES · u + k is state k of unit u; the last unit is STAR, any sound at all. There are two sets of
+    mixtures, for recordings such as those of the corpus and for such with more noise.
 
     Args:
         phones: that words are made of.
@@ -55,6 +59,7 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.phones, self.rate = list(phones), rate
         self.gaussians = Gaussians(self.classes, FEATURES, components)
+        self.noisy = Gaussians(self.classes, FEATURES, components)
         self.register_buffer("stay", torch.full((self.classes,), STAY))
         self.register_buffer("log_prior", torch.full((self.classes,), -math.log(self.classes)))
 
@@ -80,11 +85,21 @@ class AcousticModel(nn.Module):
     def emissions(self, samples: Samples, rate: int) -> Tensor:
         """Energies of samples [N] at this rate, [T, C], a frame every ``features.HOP`` seconds."""
         with torch.no_grad():
-            return self.energies(self.features(samples, rate))
+            frames = self.features(samples, rate)
+            return self.energies(frames, self.likelier(frames))
 
-    def energies(self, frames: Tensor) -> Tensor:
-        """Energies of features [T, D], [T, C]."""
-        negative = self.gaussians(frames)
+    def likelier(self, frames: Tensor) -> Gaussians:
+        """The set of mixtures under which a recording's features [T, D] are likelier, by some of them."""
+        some = frames[:: max(1, len(frames) // LOOKED_AT)]
+        return max(
+            self.gaussians,
+            self.noisy,
+            key=lambda each: float((self.log_prior - each(some)).logsumexp(1).sum()),
+        )
+
+    def energies(self, frames: Tensor, gaussians: Gaussians | None = None) -> Tensor:
+        """Energies of features [T, D] by one of the sets of mixtures, that of the corpus if None, [T, C]."""
+        negative = (gaussians or self.gaussians)(frames)
         phones = slice(0, STATES * len(self.phones))
         mixed = (self.log_prior[phones] - negative[:, phones]).logsumexp(1, keepdim=True)
         return SCALE * torch.cat([negative, (-mixed).expand(-1, STATES)], 1)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 from gtn_ebm import DataError, GraphError, compose
@@ -17,20 +16,19 @@ from recipes.speech_alignment.audio import Passing, Samples
 from recipes.speech_alignment.boundaries import boundaries
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
-from recipes.speech_alignment.intervals import FileAlignment, Interval
+from recipes.speech_alignment.flags import Limits, as_alignment, check_fits
+from recipes.speech_alignment.intervals import FileAlignment
 from recipes.speech_alignment.joints import at_joints
 from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
-from recipes.speech_alignment.pieces import SAID, Piece, Sounding, pieces_of
+from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
-    SILENCE,
-    STAR,
     Prices,
     Word,
     transcript,
     words_of,
 )
-from recipes.speech_alignment.windows import FASTEST, WINDOW, in_windows
+from recipes.speech_alignment.windows import WINDOW, in_windows
 
 PRICES = Prices(silence=2.0, inserted=14.0, wrong=11.0, skipped=20.0, repeated=21.0, filler=14.0)
 """Of what a text does not say: see docs/design.md."""
@@ -38,16 +36,8 @@ PRICES = Prices(silence=2.0, inserted=14.0, wrong=11.0, skipped=20.0, repeated=2
 STAR_PRICE = 0.5
 """Of each frame that is any sound, so that what the text says is preferred."""
 
-LONGEST_WORD = 3.0
-"""Seconds from which on a word is too long."""
-
-SHORTEST_PHONE = STATES
-"""Frames, as few as a phone can take: it was pressed in."""
-
-LEAST_CONFIDENCE = 0.5
-
-MOST_UNHEARD = 0.5
-"""Share of the words of a text beyond which it is taken for another recording's."""
+LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5)
+"""A phone of as few frames as it can take was pressed in."""
 
 
 def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileAlignment:
@@ -59,10 +49,10 @@ def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileA
     words = words_of(recording.text, lexicon)
     _, duration = audio.rate_and_duration(recording.audio)
     if duration > audio.LONG:
-        _check_fits(words, duration)
+        check_fits(words, duration)
         sound = Passing(audio.blocks(recording.audio, model.rate))
         pieces = in_windows(sound, model.rate, words, partial(_look, model, fillers=fillers_of(lexicon)))
-        return as_alignment(recording.name, sound.passed / model.rate, words, pieces)
+        return as_alignment(recording.name, sound.passed / model.rate, words, pieces, LIMITS)
     whole = recording.sound(model.rate)
     flags = (f"mended: {whole.lost} bytes were lost in a copy as text",) if whole.lost else ()
     return align_samples(model, whole.samples, words, lexicon, recording.name, flags)
@@ -78,27 +68,19 @@ def align_samples(
 ) -> FileAlignment:
     """The same of samples [N] at the model's rate, and words."""
     look, duration = partial(_look, model, fillers=fillers_of(lexicon)), len(samples) / model.rate
-    _check_fits(words, duration)
+    check_fits(words, duration)
     if duration > WINDOW:
         pieces = in_windows(Passing([samples]), model.rate, words, look)
     elif features.is_silent(torch.from_numpy(samples), model.rate):
         raise DataError("there is nothing but silence")
     else:
         pieces = look(samples, words)
-    return as_alignment(name, duration, words, pieces, flags)
+    return as_alignment(name, duration, words, pieces, LIMITS, flags)
 
 
 def fillers_of(lexicon: Lexicon) -> list[Pronunciation]:
     """Of those FILLERS that the lexicon has."""
     return [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
-
-
-def _check_fits(words: Sequence[Word], duration: float) -> None:
-    """DataError where a text is far too long: nobody would like to wait for that being found out."""
-    if len(words) * (1 - MOST_UNHEARD) > FASTEST * max(duration, 1.0):
-        raise DataError(
-            f"the text does not fit {duration:.2f} s of sound: nobody says {len(words)} words in it"
-        )
 
 
 def _look(
@@ -160,62 +142,3 @@ def soundings(
             tokens, spans, probable, pairwise(times), strict=True
         )
     ]
-
-
-def as_alignment(
-    name: str, duration: float, words: Sequence[Word], pieces: Sequence[Piece], flags: tuple[str, ...] = ()
-) -> FileAlignment:
-    """Intervals of words and phones, with flags. Of a word that was said again the last time counts.
-
-    Raises:
-        DataError: most words are not heard.
-    """
-    said = {piece.word: place for place, piece in enumerate(pieces) if piece.kind in SAID}
-    found: list[Interval] = []
-    number, here = 0, 0.0
-    for place, piece in enumerate(pieces):
-        if piece.kind == "silence":
-            continue
-        final = said.get(piece.word) == place
-        if final:
-            found += [_skipped(word, here) for word in words[number : piece.word]]
-            number = piece.word + 1
-        found.append(_interval(piece, words, again=piece.kind in SAID and not final))
-        here = piece.end
-    found += [_skipped(word, here) for word in words[number:]]
-    unheard = sum(bool({"skipped", "wrong"} & set(word.flags)) for word in found)
-    if unheard > MOST_UNHEARD * len(words):
-        raise DataError(
-            f"the text does not fit {duration:.2f} s of sound: of {len(words)} words {unheard} are not heard"
-        )
-    phones = [
-        _phone(each) for piece in pieces for each in piece.soundings if each.token.unit not in (SILENCE, STAR)
-    ]
-    return FileAlignment(name, duration, tuple(found), tuple(phones), flags)
-
-
-def _skipped(word: Word, time: float) -> Interval:
-    return Interval(time, time, word.label, 0.0, ("skipped",))
-
-
-def _interval(piece: Piece, words: Sequence[Word], again: bool) -> Interval:
-    frames = [each.frames for each in piece.soundings]
-    confidence = float(np.average([each.confidence for each in piece.soundings], weights=frames))
-    if piece.kind not in SAID:
-        label = "".join(each.token.unit for each in piece.soundings)
-        return Interval(piece.start, piece.end, label, confidence, ("inserted",))
-    word, flags = words[piece.word], list[str]()
-    if piece.kind == "wrong":
-        flags.append("wrong" if word.pronunciations else "unknown")
-    elif again:
-        flags.append("repeated")
-    elif confidence < LEAST_CONFIDENCE:
-        flags.append("low confidence")
-    if piece.end - piece.start > LONGEST_WORD:
-        flags.append("too long")
-    return Interval(piece.start, piece.end, word.label, confidence, tuple(flags))
-
-
-def _phone(each: Sounding) -> Interval:
-    flags = ("too short",) if each.frames <= SHORTEST_PHONE else ()
-    return Interval(each.start, each.end, each.token.unit, each.confidence, flags)

@@ -126,7 +126,8 @@ def resampled_blocks(blocks: Iterable[Samples], original: int, rate: int) -> Ite
 
 
 class Passing:
-    """A sound that is looked at from its beginning on, of which no more is held than what is looked at.
+    """A sound that is looked at from its beginning on, of which no more is held than what is looked at; or
+    rows of anything else in place of samples.
 
     Attributes:
         passed: samples that were read so far.
@@ -137,11 +138,15 @@ class Passing:
 
     def window(self, begin: int, width: int) -> tuple[Samples, bool]:
         """Samples from ``begin`` on, which never falls, and whether they are the last."""
-        self._held = self._held[begin - self.passed + len(self._held) :]
-        while len(self._held) <= width and (block := next(self._blocks, None)) is not None:
-            self._held = np.concatenate([self._held, block])
+        while self.passed <= begin + width and (block := next(self._blocks, None)) is not None:
+            held = self._from(begin)
+            self._held = np.concatenate([held, block]) if len(held) else block
             self.passed += len(block)
+        self._held = self._from(begin)
         return self._held[:width], len(self._held) <= width
+
+    def _from(self, begin: int) -> Samples:
+        return self._held[max(0, begin - self.passed + len(self._held)) :]
 
 
 def _check_finite(path: Path, samples: Samples) -> Samples:

@@ -37,7 +37,7 @@ LEAST_SPREAD = 0.3
 CHANGE, LEAST_CHANGE = 3, 0.05
 """Frames before and after a boundary that are compared, and the least difference that is told from none."""
 
-FLOOR = 0.01
+FLOOR = 0.003
 """Energy added to every band, as a share of its mean: what is fainter than that differs from one recording to
 the next as their noise does, and a logarithm would make much of it."""
 

@@ -30,25 +30,25 @@ def side_by_side(work: Work, names: Sequence[str], jobs: int) -> Iterator[tuple[
         return
     rest = list(names)
     while rest:
-        with _pool(min(jobs, len(rest))) as pool:
-            results = [pool.submit(work, name) for name in rest]
-            for result in results:
-                try:
-                    wrong = result.result()
-                except BrokenProcessPool:
-                    break
-                yield rest.pop(0), wrong
+        for wrong in _until_one_dies(work, rest, jobs):
+            yield rest.pop(0), wrong
         suspects, rest = rest[: 2 * jobs], rest[2 * jobs :]
-        for name in suspects:
-            yield name, _alone(work, name)
+        while suspects:
+            for wrong in _until_one_dies(work, suspects, 1):
+                yield suspects.pop(0), wrong
+            if suspects:
+                yield suspects.pop(0), DIED
 
 
-def _alone(work: Work, name: str) -> str | None:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(work, name).result()
-        except BrokenProcessPool:
-            return DIED
+def _until_one_dies(work: Work, names: Sequence[str], jobs: int) -> Iterator[str | None]:
+    """What the work says of each name, in order, up to where a process dies."""
+    with _pool(min(jobs, len(names))) as pool:
+        for result in [pool.submit(work, name) for name in names]:
+            try:
+                wrong = result.result()
+            except BrokenProcessPool:
+                return
+            yield wrong
 
 
 @contextmanager

@@ -35,6 +35,9 @@ BATCH = 16
 LOUD = 0.4
 """How far from its quietest to its loudest frames a recording is loud."""
 
+PAUSE = 15
+"""Frames that a pause between words lasts at least to be seen as one to begin with."""
+
 PULL = 10.0
 """Frames at STAY that each probability of staying is averaged with."""
 
@@ -81,17 +84,18 @@ class Lesson:
 
 
 def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
-    """The first division of frames: classes in a row where it is loud, silence around, [T, C] of 0 and 1."""
+    """The first division of frames: classes in a row where it is loud, silence around it and in long pauses,
+    [T, C] of 0 and 1."""
     units = {unit: number for number, unit in enumerate(model.units)}
     phones = [units[phone] for word in words for phone in word.pronunciations[0] if phone in units]
     smooth = functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]
     low, high = torch.quantile(smooth, 0.05), torch.quantile(smooth, 0.95)
-    loud = torch.nonzero(smooth > low + LOUD * (high - low))[:, 0]
-    first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(loudness))
+    quiet = functional.pad(smooth <= low + LOUD * (high - low), (PAUSE, PAUSE), value=True)
+    pauses = quiet.unfold(0, PAUSE, 1).all(1).unfold(0, PAUSE, 1).any(1)[1:-1]
+    loud = torch.nonzero(~pauses if not pauses.all() else pauses)[:, 0]
     row = STATES * torch.tensor(phones).repeat_interleave(STATES) + torch.arange(STATES).repeat(len(phones))
     labels = model.classes - STATES + torch.arange(len(loudness)) % STATES
-    places = torch.arange(last - first) * len(row) // (last - first)
-    labels[first:last] = row[places]
+    labels[loud] = row[torch.arange(len(loud)) * len(row) // len(loud)]
     return functional.one_hot(labels, model.classes).float()
 
 

@@ -82,9 +82,7 @@ def words_of(text: str, lexicon: Lexicon) -> list[Word]:
     if not words:
         raise DataError(f"there is no word in the text {text[:60]!r}")
     if not any(word.pronunciations for word in words):
-        raise DataError(
-            f"no word of the text {text[:60]!r} can be pronounced; is it in the lexicon's script?"
-        )
+        raise DataError(f"no word of the text {text[:60]!r} can be pronounced; is it in another script?")
     return words
 
 
@@ -115,7 +113,7 @@ class _Builder:
         self.units, self.prices, self.fillers = units, prices, fillers
 
     def arc(self, source: int, destination: int, token: Token | None, energy: float = 0.0) -> None:
-        if energy == math.inf:
+        if energy == math.inf or (token is not None and token.unit not in self.units):
             return
         if token is None:
             self.build.arc(source, destination, EPSILON, EPSILON, energy)

@@ -44,12 +44,12 @@ class Look(Protocol):
     ) -> list[Piece]: ...
 
 
-def in_windows(sound: Passing, rate: int, words: Sequence[Word], look: Look) -> list[Piece]:
+def in_windows(sound: Passing, rate: float, words: Sequence[Word], look: Look) -> list[Piece]:
     """The pieces of a recording of any length.
 
     Args:
         sound: of the recording.
-        rate: samples a second of it.
+        rate: samples, or rows of what stands for them, a second.
         words: of its text.
         look: aligns a window.
     """

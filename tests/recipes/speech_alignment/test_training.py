@@ -87,6 +87,18 @@ def test_a_description_that_is_amiss_is_refused(
         AcousticModel.load(tmp_path)
 
 
+def test_a_model_of_other_recordings_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+    list(write_corpus(tmp_path / "corpus", 2, seed=1))
+    SpeechAligner.train(Corpus(tmp_path / "corpus"), LEXICON, tmp_path / "model")
+    before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    with pytest.raises(DataError, match="holds a model of other recordings"):
+        SpeechAligner.train(Corpus(folder / "corpus"), LEXICON, tmp_path / "model")
+    (tmp_path / "model" / "checkpoint.safetensors").unlink()
+    with pytest.raises(DataError, match="give another folder"):
+        SpeechAligner.train(Corpus(tmp_path / "corpus"), LEXICON, tmp_path / "model")
+    assert all(path.read_bytes() == content for path, content in before.items() if path.exists())
+
+
 def test_a_checkpoint_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"12345678")
     with pytest.raises(DataError, match="not a checkpoint that can be read"):
