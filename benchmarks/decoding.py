@@ -1,4 +1,4 @@
-"""Beam search with a lexicon and a 3-gram beside flashlight-text and pyctcdecode, on one thread of one process.
+"""Beam search with a lexicon and a 3-gram beside flashlight-text and pyctcdecode, in one process and thread.
 
 The emissions are those of real handwriting recognisers (lines and words), the known texts theirs. The
 lexicon is all words of the corpora that come with them, and as many made-up words as asked for; the 3-gram is
