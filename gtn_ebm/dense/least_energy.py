@@ -191,7 +191,7 @@ def _through_chain(
 def frames_at_a_time(frames: int, states: int) -> int:
     """How many frames of a chain to keep back-pointers of: few beside its states, or as memory allows."""
     cheapest = round((16 * frames * states) ** (1 / 3))  # bytes: 8 for each frames/K · states, and K²/2
-    return max(1, min(max(math.isqrt(frames), states // 20), cheapest))
+    return max(1, min(max(math.isqrt(2 * frames), states // 20), cheapest))
 
 
 def _through_any(
