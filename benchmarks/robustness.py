@@ -24,6 +24,7 @@ from gtn_ebm.io.files import write_whole
 from recipes.speech_alignment import Corpus, FileAlignment, Interval, Lexicon, SpeechAligner
 from recipes.speech_alignment.alignment import align_samples
 from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.noise import noisy, white
 from recipes.speech_alignment.transcript import Word, words_of
 
 TALKERS = 6
@@ -114,7 +115,7 @@ class Speech:
         chance = np.random.default_rng([seed, zlib.crc32(f"{name} {kind}".encode())])
         length = len(self.samples[name])
         if kind == "white":
-            return chance.normal(size=length).astype(np.float32)
+            return white(length, chance)
         others = [other for other in self.samples if speaker(other) != speaker(name)]
         talkers = [self.samples[others[number]] for number in chance.choice(len(others), TALKERS, False)]
         starts = chance.integers(0, [len(one) for one in talkers])
@@ -123,10 +124,7 @@ class Speech:
 
     def noisy(self, name: str, kind: str, decibels: float, seed: int) -> Samples:
         """The recording, with noise so far below it."""
-        sound, noise = self.samples[name], self.noise(name, kind, seed)
-        louder = np.sqrt(np.mean(sound**2) / np.mean(noise**2)) * 10 ** (-decibels / 20)
-        result: Samples = (sound + np.float32(louder) * noise).astype(np.float32)
-        return result
+        return noisy(self.samples[name], self.noise(name, kind, seed), decibels)
 
     def with_errors(self, name: str, kinds: Sequence[str], seed: int) -> list[Written]:
         """The text with RATE of its words in error, each of one of the kinds."""

@@ -128,6 +128,9 @@ def align(
             if error is not None:
                 _complain(f"{name}: {error}")
                 failed.append(name)
+    flagged = [count for name in recordings if name not in failed and (count := job.flagged(name))]
+    if flagged:
+        typer.echo(f"{sum(flagged)} words are flagged, in {len(flagged)} recordings: look at these", err=True)
     _end("aligned", len(recordings), failed)
 
 

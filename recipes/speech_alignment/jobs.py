@@ -150,20 +150,30 @@ class Job:
         try:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)
-            mark = self._place(f".done/{name}", ".sha256")
-            if mark.exists() and mark.read_text() == digest and all(map(Path.exists, self._results(name))):
+            mark = self._mark(name)
+            done = mark.exists() and mark.read_text().partition("\n")[0] == digest
+            if done and all(map(Path.exists, self._results(name))):
                 return None
             alignment = self.source.align(recording)
             for format_name in self.formats:
                 write_alignment(alignment, Path(self.out), format_name)
             self._show(recording, alignment)
             mark.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(mark, digest)
+            flagged = sum(bool(word.flags) for word in alignment.words)
+            write_whole(mark, f"{digest}\n{flagged} of {len(alignment.words)} words flagged\n")
         except GtnEbmError as error:
             return str(error)
         except OSError as error:
             return f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return None
+
+    def flagged(self, name: str) -> int:
+        """How many words of a recording that is done are flagged."""
+        return int(self._mark(name).read_text().split()[1])
+
+    def _mark(self, name: str) -> Path:
+        """The file that says that a recording is done."""
+        return self._place(f".done/{name}", ".sha256")
 
     def _show(self, recording: Recording, alignment: FileAlignment) -> None:
         if self.pictures is None and not self.player:

@@ -9,6 +9,7 @@ takes what no phone explains yet.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -75,12 +76,14 @@ FRAMES_OF_A_COMPONENT = 100
 
 @dataclass(frozen=True)
 class Lesson:
-    """A recording to learn from: its features [T, D], the loudness of each frame [T], and its words."""
+    """A recording to learn from: its features [T, D], the loudness of each frame [T], and its words; and what
+    makes the features of the same sound in noise, [T, D] for each kind of it."""
 
     name: str
     frames: Tensor
     loudness: Tensor
     words: Sequence[Word]
+    in_noise: Callable[[], Sequence[Tensor]] = tuple
 
 
 def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
@@ -143,7 +146,8 @@ class Training:
             if not graphs or sweep.silence != self.schedule[number - 1].silence:
                 graphs = self._transcripts(Prices(sweep.silence))
             base = number * len(self.lessons)
-            self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
+            last = number == len(self.schedule) - 1
+            self._sweep(sweep, graphs, last, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
             self._keep(number + 1)
         return self.model
 
@@ -161,14 +165,17 @@ class Training:
         assert found is not None
         gaussians.maximise(found, self.variance)
 
-    def _sweep(self, sweep: Sweep, transcripts: Sequence[Transcript], told: Callable[[int], object]) -> None:
+    def _sweep(
+        self, sweep: Sweep, transcripts: Sequence[Transcript], noise: bool, told: Callable[[int], object]
+    ) -> None:
+        """Where noise is learnt, too, noisy frames are divided as the same frames without noise are."""
         model = self.model
         if sweep.components > model.gaussians.means.shape[1]:
             model.gaussians.split(self.counts)
         # A state takes fewer of sparser frames; the scale of likelihoods grows, as these tell more.
         stay = 1 - (1 - model.stay) * sweep.step
         topology = dense.topologies.hmm(len(model.units), STATES).with_energies(model.transitions(stay))
-        found, stays = None, torch.zeros(model.classes)
+        found, of_noise, stays = None, None, torch.zeros(model.classes)
         order = sorted(range(len(self.frames)), key=lambda number: len(self.frames[number]))
         for begin in range(0, len(order), BATCH):
             chosen = order[begin : begin + BATCH]
@@ -176,15 +183,21 @@ class Training:
             graphs = [compose(topology, transcripts[number].graph) for number in chosen]
             classes, uses = expectation(model, frames, graphs, topology.arcs, sweep.step)
             stays += uses[len(model.units) :][: model.classes]
-            for each, posteriors in zip(frames, classes, strict=True):
+            for number, each, posteriors in zip(chosen, frames, classes, strict=True):
                 share = model.gaussians.statistics(each, posteriors)
                 found = share if found is None else found + share
+                for noisy in self.lessons[number].in_noise() if noise else ():
+                    part = noisy[sweep.step // 2 :: sweep.step]
+                    share = model.gaussians.statistics(each, posteriors, part)
+                    of_noise = share if of_noise is None else of_noise + share
             told(begin + len(chosen))
         assert found is not None
-        self._maximise(found, stays, sweep.step)
+        self._maximise(found, of_noise or found, stays, sweep.step)
 
-    def _maximise(self, found: Statistics, stays: Tensor, step: int) -> None:
+    def _maximise(self, found: Statistics, of_noise: Statistics, stays: Tensor, step: int) -> None:
         model = self.model
+        model.noisy = copy.deepcopy(model.gaussians)
+        model.noisy.maximise(of_noise, self.variance)
         model.gaussians.maximise(found, self.variance)
         self.counts = found.counts * step
         occupied = found.counts.sum(1)

@@ -117,7 +117,6 @@ class TestAlign:
         ]
         assert [round(word.start / SECONDS) for word in found] == list(range(0, 24_000, 12))
 
-
     @pytest.mark.parametrize(
         ("text", "said"),
         [("", "no word"), ("— !", "no word"), ("дом слово", "can be pronounced; is it in another script"),

@@ -153,6 +153,17 @@ def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
     assert np.mean(errors) < 0.01
 
 
+def test_the_command_says_how_much_is_flagged(folder: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    names = [one.name for one in write_corpus(corpus, 3)]
+    text = (corpus / f"{names[1]}.txt").read_text().strip(".").split()
+    (corpus / f"{names[1]}.txt").write_text(" ".join([*text[:2], "musi", *text[2:]]))
+    arguments = ["align", "--corpus", corpus, "--model", folder / "model", "--out", tmp_path / "out"]
+    for _ in range(2):  # the second time there is nothing left to do
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        assert "1 words are flagged, in 1 recordings: look at these" in result.output
+
+
 def test_words_are_recognised_without_a_text(aligner: SpeechAligner) -> None:
     samples, truth = utterance(["sim", "mama", "us", "us", "ami"], np.random.default_rng(4))
     words = Symbols(LEXICON.entries)
