@@ -34,7 +34,7 @@ from recipes.speech_alignment.windows import WINDOW, in_windows
 PRICES = Prices(silence=2.0, inserted=14.0, wrong=11.0, skipped=20.0, repeated=21.0, filler=14.0)
 """Of what a text does not say: see docs/design.md."""
 
-STAR_PRICE = 0.5
+STAR_PRICE = 0.55
 """Of each frame that is any sound, so that what the text says is preferred."""
 
 LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5)
