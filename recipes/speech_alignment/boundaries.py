@@ -16,13 +16,6 @@ from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
 SOFTNESS = 0.3
 """Of energies once it is known what was spoken: expected boundaries gain by it."""
 
-SHARPNESS = 1.5
-"""The power of the sound's change that the probability of a boundary is weighted with. People, too, set
-boundaries where they see a sound change; the models know which change it is about."""
-
-ONSET = 2.0
-"""Frames that a sound begins after where silence seems to end: differences over time see it coming."""
-
 TOGETHER, AROUND = 20, 6
 """Units whose boundaries are worked out at a time, and how many more are looked at on either side."""
 
@@ -33,16 +26,17 @@ def boundaries(
     """Where each unit of a row but the first begins, in frames, [N − 1], and how probable each is on its
     span, [N].
 
-    A boundary is at Σₜ t · p(t) · c(t)^SHARPNESS / Σₜ p(t) · c(t)^SHARPNESS, where p(t) is the probability
-    that the unit begins with frame t, and c(t) how much the sound changes there. That is nearer the truth on
-    average than where the best path changes, and finer than frames. Each unit keeps a frame at least.
+    A boundary is at Σₜ t · p(t) · c(t) / Σₜ p(t) · c(t), where p(t) is the probability that the unit begins
+    with frame t, and c(t) how much the sound changes there: the models know which change it is about, and
+    people, too, set a boundary where they see one. That is nearer to theirs on average than where the best
+    path changes, and finer than frames. Each unit keeps a frame at least.
 
     A few units are worked on at a time, with AROUND more on either side, for what is further off tells
     nothing of their boundaries, and would take time that grows with the square of what is spoken.
 
     Args:
         emissions: energies of classes, [T, C].
-        change: of the sound between each frame and the one before, above 0, [T].
+        change: see ``features.change``, above 0, [T].
         spans: of the units along the best path.
         units: numbers of the model's.
     """
@@ -57,8 +51,7 @@ def boundaries(
             occupied[span.start - frames.start : span.end - frames.start, place].mean(0, keepdim=True).numpy()
             for place, span in list(enumerate(spans[part]))[own]
         ]
-    silence = np.asarray(units[:-1]) == model.silence
-    return _apart(np.concatenate(begins)[1:] + ONSET * silence, len(emissions)), np.concatenate(probable)
+    return _apart(np.concatenate(begins)[1:], len(emissions)), np.concatenate(probable)
 
 
 def _occupied(model: AcousticModel, emissions: Tensor, units: Sequence[int]) -> Tensor:
@@ -74,9 +67,7 @@ def _expected(occupied: Tensor, change: Tensor) -> NDArray[np.float64]:
     """Where each unit begins, in frames, by the probabilities of units [T, N]; 0 for the first, [N]."""
     reached = occupied.double().flip(1).cumsum(1).flip(1)  # that it is this unit's turn, or was
     begins = reached.diff(dim=0, prepend=torch.zeros(1, occupied.shape[1])).clamp(min=0)
-    weights = begins * change.double()[:, None] ** SHARPNESS
-    weights[0, 1:] = 0.0
-    weights[1:, 0] = 0.0
+    weights = begins * change.double()[:, None]
     times = torch.arange(len(occupied), dtype=weights.dtype)
     found: NDArray[np.float64] = (times @ weights / weights.sum(0)).numpy()
     return found

@@ -34,7 +34,7 @@ LOWEST = 60.0
 LEAST_SPREAD = 0.3
 """Of the logarithm of a band's energy over time."""
 
-CHANGE, LEAST_CHANGE = 3, 0.05
+CHANGE, LEAST_CHANGE = 3, 0.01
 """Frames before and after a boundary that are compared, and the least difference that is told from none."""
 
 FLOOR = 0.003
@@ -81,11 +81,11 @@ def cepstra(bands: Tensor, reach: int) -> Tensor:
 
 
 def change(samples: Tensor, rate: int) -> Tensor:
-    """How much the sound of samples [N] changes between each frame and the one before, [T]: the root of the
-    mean square, over bands, of the difference between the means of CHANGE frames before and after."""
+    """How much the sound of samples [N] changes between each frame and the one before, [T]: the mean square,
+    over bands, of the difference between the means of CHANGE frames before and after."""
     bands = functional.pad(log_mel(samples, rate).T[None], (CHANGE, CHANGE - 1), mode="replicate")
     means = functional.avg_pool1d(bands, CHANGE, 1)[0]
-    return (means[:, CHANGE:] - means[:, :-CHANGE]).square().mean(0).sqrt().clamp(min=LEAST_CHANGE)
+    return (means[:, CHANGE:] - means[:, :-CHANGE]).square().mean(0).clamp(min=LEAST_CHANGE)
 
 
 def is_silent(samples: Tensor, rate: int) -> bool:
