@@ -1,4 +1,4 @@
-"""Beam search with a lexicon and a 3-gram beside flashlight-text and pyctcdecode, in one process.
+"""Beam search with a lexicon and a 3-gram beside flashlight-text and pyctcdecode, in one process and thread.
 
 The emissions are those of real handwriting recognisers (lines and words), the known texts theirs. The
 lexicon is all words of the corpora that come with them, and as many made-up words as asked for; the 3-gram is
@@ -12,6 +12,7 @@ import importlib
 import math
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -36,6 +37,9 @@ DISCOUNT, ORDER = 0.5, 3
 BEAM, MAX_ACTIVE = 14.0, 2_000
 PEER_BEAM, PEER_WIDTH = 14.0, 100
 WORDS = [0, 10_000]
+BATCH = 16
+"""Copies of a word for one call of ours; the peers take one after the other."""
+Decode = Callable[[Tensor], list[str]]
 DATA = Path(os.environ.get("GTN_EBM_DATA", "../shared/data"))
 
 
@@ -153,11 +157,14 @@ def decoding_graph(arpa: Path, words: list[str], characters: str) -> Graph:
     return compose(correct_ctc(len(characters) + 1, len(characters)), plain)
 
 
-def ours(graph: Graph, emissions: Tensor) -> str:
-    (found,) = decode(emissions[None], None, graph, BEAM, MAX_ACTIVE, blank=emissions.shape[1] - 1)
+def ours(graph: Graph, emissions: Tensor) -> list[str]:
+    """Of each item of emissions [B, T, C]."""
     names = graph.output_symbols
     assert names is not None
-    return " ".join(map(names.name, found.path.output_labels)) if found.path else ""
+    return [
+        " ".join(map(names.name, found.path.output_labels)) if found.path else ""
+        for found in decode(emissions, None, graph, BEAM, MAX_ACTIVE, blank=emissions.shape[2] - 1)
+    ]
 
 
 def flashlight(arpa: Path, words: list[str], characters: str) -> Callable[[Tensor], str]:
@@ -214,13 +221,16 @@ def with_final_space(item: Handwriting) -> Tensor:
     return torch.cat([item.emissions, last])
 
 
-def contest(item: Handwriting, arpa: Path, words: list[str]) -> dict[str, Callable[[], str]]:
-    emissions = with_final_space(item)
+def one_by_one(decoder: Callable[[Tensor], str]) -> Decode:
+    return lambda emissions: [decoder(item) for item in emissions]
+
+
+def contest(item: Handwriting, arpa: Path, words: list[str]) -> dict[str, Decode]:
     graph = decoding_graph(arpa, words, item.characters)
-    contestants: dict[str, Callable[[], str]] = {"gtn_ebm": partial(ours, graph, emissions)}
+    contestants: dict[str, Decode] = {"gtn_ebm": partial(ours, graph)}
     for name, make in PEERS.items():
         try:
-            contestants[name] = partial(make(arpa, words, item.characters), emissions)
+            contestants[name] = one_by_one(make(arpa, words, item.characters))
         except ImportError as error:
             print(f"{name} is left out: {error}")
     return contestants
@@ -254,12 +264,17 @@ def main(
             lexicon = list(dict.fromkeys([*known, *made_up(count)]))
             write_arpa(arpa, [sentence for sentence in sentences if len(sentence) > 1], lexicon)
             for item in items:
-                calls = contest(item, arpa, lexicon)
-                for name, answer in ((name, call()) for name, call in calls.items()):
-                    wrong = edits(answer, item.text)
-                    print(f"{item.name}, {len(lexicon)} words, {name}: {answer!r}, {wrong} edits")
-                anonymous: Contestants = dict(calls)
-                rows += compare(f"{item.name}, {len(lexicon):,} words", len(item.emissions), anonymous, runs)
+                decoders, emissions = contest(item, arpa, lexicon), with_final_space(item)[None]
+                for name, answers in ((name, decoder(emissions)) for name, decoder in decoders.items()):
+                    wrong = edits(answers[0], item.text)
+                    print(f"{item.name}, {len(lexicon)} words, {name}: {answers[0]!r}, {wrong} edits")
+                for copies in (1,) if SPACE in item.text else (1, BATCH):
+                    batch = emissions.expand(copies, -1, -1)
+                    calls: Contestants = {name: partial(decoder, batch) for name, decoder in decoders.items()}
+                    title = f"{item.name}, {len(lexicon):,} words" + (
+                        f", {copies} times" if copies > 1 else ""
+                    )
+                    rows += compare(title, copies * emissions.shape[1], calls, runs, time.process_time)
     show("Beam search with a lexicon and a 3-gram (arcs: frames)", rows, json)
 
 

@@ -3,15 +3,12 @@
 import ctypes
 import gc
 import json
-import os
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -33,21 +30,29 @@ class Row(NamedTuple):
     peak_megabytes: float
 
 
-def compare(workload: str, arcs: int, contestants: Contestants, runs: int) -> list[Row]:
+def compare(
+    workload: str,
+    arcs: int,
+    contestants: Contestants,
+    runs: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Row]:
     """Times the contestants in turns, after two calls of each that do not count; short calls are repeated in
     a run.
 
-    ``arcs`` is what the time per arc is counted on.
+    Args:
+        arcs: what the time per arc is counted on.
+        clock: of seconds; ``time.process_time`` where one thread works on a machine that has other work, too.
     """
     repeats = {name: max(1, round(SHORTEST_RUN / _once(call))) for name, call in contestants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(runs):
         for name, call in contestants.items():
             gc.collect()
-            start = time.perf_counter()
+            start = clock()
             for _ in range(repeats[name]):
                 call()
-            seconds[name].append((time.perf_counter() - start) / repeats[name])
+            seconds[name].append((clock() - start) / repeats[name])
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     first = next(iter(medians.values()))
     return [
@@ -64,28 +69,19 @@ def _once(call: Callable[[], Any]) -> float:
 
 
 def peak_memory(call: Callable[[], Any]) -> int:
-    """Bytes that one call needs beyond what the process holds already, seen in a forked child."""
+    """Bytes that one call needs beyond what the process holds already: the largest resident set while it
+    runs, which Linux begins to count anew, less that before."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # or else memory freed before would count as held already
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            torch.set_num_threads(1)  # OpenMP's do not outlive a fork, and would be waited for
-            before = _largest_resident()
-            call()
-            os.write(writing, str(_largest_resident() - before).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        grown = answer.read()
-    os.waitpid(child, 0)
-    return int(grown)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _resident("VmRSS")
+    call()
+    return _resident("VmHWM") - before
 
 
-def _largest_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _resident(which: str) -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return 1024 * int(line.split()[1])
 
 
 def show(title: str, rows: Sequence[Row], to_json: Path | None) -> None:
@@ -101,7 +97,10 @@ def show(title: str, rows: Sequence[Row], to_json: Path | None) -> None:
         if before and before.workload != row.workload:
             table.add_section()
         figures = f"{row.milliseconds:.2f}", f"{row.nanoseconds_per_arc:.1f}", f"{row.ratio:.2f}"
-        table.add_row(row.workload, f"{row.arcs:,}", row.contestant, *figures, f"{row.peak_megabytes:.0f}")
+        places = 0 if row.peak_megabytes >= 10 else 2
+        table.add_row(
+            row.workload, f"{row.arcs:,}", row.contestant, *figures, f"{row.peak_megabytes:.{places}f}"
+        )
     Console(width=None if Console().is_terminal else 120).print(table)
     if to_json:
         write_whole(to_json, json.dumps([row._asdict() for row in rows], indent=1) + "\n")

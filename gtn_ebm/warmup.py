@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from gtn_ebm import dense
@@ -18,6 +19,7 @@ from gtn_ebm.inference import (
     posteriors,
     random_paths,
 )
+from gtn_ebm.kernels import target_paths
 from gtn_ebm.ops import (
     Encoder,
     closure,
@@ -35,10 +37,12 @@ from gtn_ebm.ops import (
     prune,
     push,
     push_labels,
+    relabel,
     remove_epsilons,
     synchronize,
     topological_sort,
 )
+from gtn_ebm.symbols import EPSILON
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -103,13 +107,18 @@ def _warm_operations(graph: Graph) -> None:
 def _warm_dense(graph: Graph) -> None:
     emissions = torch.ones(1, 3, 2, dtype=graph.dtype, requires_grad=True)
     dense.ctc_loss(emissions.transpose(0, 1), torch.tensor([[1]]), [3], [1]).backward()
-    for of_items in (graph, dense.topologies.ctc([1])):  # arcs that need gradients, and a chain
+    silent = relabel(graph.with_energies(graph.energies + 2), {1: EPSILON})
+    # Arcs that need gradients, a chain, and epsilons, also in a cycle.
+    for of_items in (graph, dense.topologies.ctc([1]), silent, closure(silent)):
         free = dense.free_energy(emissions, None, of_items).sum()
         free.backward(retain_graph=True)
         (gradient,) = torch.autograd.grad(free, emissions, create_graph=True)
         gradient.sum().backward()
         dense.best_path(emissions.detach(), None, of_items)
+        dense.posteriors(emissions.detach(), None, of_items)
+    frames = emissions[0].detach()
     dense.forced_align(emissions.detach(), None, [[1]])
+    target_paths.least_to_come(frames.numpy(), np.array([0, 1], np.uint32), 0)  # of long recordings
     dense.decode(emissions.detach(), None, dense.topologies.ctc([1]), lattice_beam=1.0)
     dense.prefix_search(emissions.detach())
     logits = emissions[:, :, None].expand(-1, -1, 2, -1)

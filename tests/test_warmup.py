@@ -1,9 +1,16 @@
+import importlib
+import pkgutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from numba.core import event
+from numba.core.dispatcher import Dispatcher
 
 from gtn_ebm import (
+    EPSILON,
     Graph,
     Structure,
     best_path,
@@ -26,6 +33,7 @@ from gtn_ebm import (
 from gtn_ebm.crf import linear_chain_crf
 from gtn_ebm.dense import topologies
 from gtn_ebm.warmup import warmup
+from tests.dense.test_callers import ANSWERS, answer
 
 
 class Compiled(event.Listener):
@@ -82,3 +90,55 @@ def test_nothing_is_left_to_compile(dtype, ordered):
         answers = [[[1], [2, 1]]]
         dense.MWERLoss(topologies.correct_ctc(3))(emissions, None, [[1]], answers).backward()
     assert compiled.names == []
+
+
+def signatures():
+    """What this process has of each kernel: compiled, or loaded from the cache on disk."""
+    modules = [
+        importlib.import_module(f"gtn_ebm.kernels.{module.name}")
+        for module in pkgutil.iter_modules(importlib.import_module("gtn_ebm.kernels").__path__)
+        if module.name != "dense_cuda"
+    ]
+    kernels = [one for module in modules for one in vars(module).values() if isinstance(one, Dispatcher)]
+    return {(one.py_func.__name__, str(types)) for one in kernels for types in one.signatures}
+
+
+def use_dense(emissions):
+    for name in ANSWERS:
+        answer(name, emissions)
+    emissions = emissions.detach().requires_grad_()
+    arcs = [0, 1, 0, 1, 1], [1, 2, 1, 1, 2], [EPSILON, EPSILON, 1, 2, 3]
+    energies = torch.ones(5).to(emissions.dtype).requires_grad_()
+    cyclic = Structure(arcs[0], [1, 0, *arcs[1][2:]], arcs[2], states=3)
+    for graph in (Graph(Structure(*arcs), energies), Graph(cyclic, energies), topologies.hmm(1)):
+        free = dense.free_energy(emissions, None, graph).sum()
+        (gradient,) = torch.autograd.grad(free, emissions, create_graph=True)
+        (gradient**2).sum().backward()
+        dense.best_path(emissions, None, graph)
+        dense.posteriors(emissions, None, graph)
+        dense.fewest_frames(graph)
+    decoder = dense.Decoder(topologies.minimal_ctc(3), lattice_beam=3.0)
+    decoder.feed(emissions[0].detach())
+    decoder.so_far().best(2)
+    dense.transducer_graph(emissions.detach()[:, :3], [1, 2])
+    dense.prefix_search(emissions, None, dense.ngram([[1, 2], [3]], 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense.target_paths, "LARGEST_PLAIN", 0)
+        dense.forced_align(emissions.detach(), None, [[1, 2]] * len(emissions))
+
+
+IN_A_NEW_PROCESS = """
+import torch
+from tests.dense.test_callers import problem
+from tests.test_warmup import signatures, use_dense, warmup
+warmup()
+before = signatures()
+for dtype in (torch.float64, torch.float32, torch.bfloat16):
+    use_dense(problem().to(dtype))
+print(sorted(signatures() - before))
+"""
+
+
+def test_a_new_process_needs_no_kernel_of_dense_besides():
+    ran = subprocess.run([sys.executable, "-c", IN_A_NEW_PROCESS], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"

@@ -150,7 +150,7 @@ def _of_rows(
     detached = emissions.detach()
     told = _Progress([length * (len(row) + 1) for length, row in zip(each, rows, strict=True)], progress)
 
-    def one(item: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
+    def one(item: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
         frames = as_array(detached[item, : each[item]])
         check_energies(frames, f"item {item}: the emission of frame {{}} and class {{}}")
         path = TargetSearch(frames, rows[item], blank, partial(told, item)).best()

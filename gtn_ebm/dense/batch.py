@@ -13,11 +13,13 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.dense.checks import check_floating, lengths_of
+from gtn_ebm.distance import Divergence, arcs_on_paths, cycle_through, least_tree
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure
 from gtn_ebm.kernels.structure import group, state_on_cycle, topological_order
@@ -104,7 +106,7 @@ def prepare(
     Raises:
         GraphError: a shape, dtype, length or number of graphs that does not fit; a label that is no class,
             with its item and arc.
-        CycleError: the sum over an epsilon cycle diverges; the message names a state on it.
+        CycleError: the sum over an epsilon cycle diverges; the message names a cycle at fault.
     """
     check_floating(emissions, "emissions", "batch", "frames", "classes")
     items = len(emissions)
@@ -135,8 +137,21 @@ def _in_frames(graph: Graph, beta: float) -> tuple[Graph, FrameArcs]:
     try:
         return graph, frame_arcs(graph.structure)
     except CycleError:
+        _check_silent_cycles(graph)
         silent = remove_epsilons(project(graph, "input"), beta)
         return silent, frame_arcs(silent.structure)
+
+
+def _check_silent_cycles(graph: Graph) -> None:
+    """Raises CycleError where one of epsilons has a negative energy, which takes sums much longer to see."""
+    useful, numbers, _ = arcs_on_paths(graph)
+    chosen = useful.input_labels == EPSILON
+    ends = useful.source[chosen], useful.destination[chosen]
+    labels = useful.input_labels[chosen]
+    silent = Structure.of_valid(*ends, labels, labels, graph.states)
+    anywhere = torch.zeros(graph.states, dtype=graph.dtype)
+    energies = graph.energies.detach().cpu()[torch.from_numpy(numbers[chosen])]
+    least_tree(Graph(silent, energies, anywhere, anywhere), "from")
 
 
 def _check_labels(graphs: Sequence[Graph], arcs: Sequence[FrameArcs], classes: int) -> None:
@@ -158,7 +173,7 @@ def frame_arcs(structure: Structure) -> FrameArcs:
     O(S + A log A).
 
     Raises:
-        CycleError: its epsilons have a cycle; the message names a state on it.
+        CycleError: its epsilons have a cycle; the message names it, state by state.
     """
     known = _known.get(structure)
     if known is None:
@@ -201,7 +216,10 @@ def _in_topological_order(structure: Structure, silent: NDArray[np.uint32]) -> N
         ordered = np.zeros(structure.states, np.bool_)
         ordered[states] = True
         state = state_on_cycle(source, *group(destination, structure.states), ordered)
-        raise CycleError(f"state {state} lies on a cycle of epsilon arcs")
+        costs = np.full(structure.arcs, np.inf)
+        costs[silent] = 0.0
+        cycle = cycle_through(structure, costs, state)
+        raise Divergence(f"state {state} lies on a cycle of epsilon arcs: {{cycle}}", structure, cycle)
     rank = np.empty(structure.states, np.int64)
     rank[states] = np.arange(structure.states)
     return silent[np.argsort(rank[source], kind="stable")]

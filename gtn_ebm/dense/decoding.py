@@ -118,7 +118,7 @@ def decode(
     Raises:
         GraphError: a shape, dtype, length, number of graphs or beam that does not fit; a label that is no
             class; an energy that is NaN or −inf.
-        CycleError: the graph has a cycle of epsilon arcs; ``remove_epsilons`` first.
+        CycleError: the graph has a cycle of epsilon arcs, which the message names; ``remove_epsilons`` first.
 
     >>> ab = Graph.linear([1, 2])
     >>> emissions = torch.tensor([[[0.0, 0.5, 9.0], [4.0, 9.0, 0.25]]])

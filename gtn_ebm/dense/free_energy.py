@@ -219,7 +219,7 @@ def free_energy(
 
     Raises:
         GraphError: what does not fit, with its item; β ≤ 0; an energy that is NaN, −inf or too large to add.
-        CycleError: the sum over an epsilon cycle diverges; the message names a state on it.
+        CycleError: the sum over an epsilon cycle diverges; the message names a cycle at fault.
 
     O(T A) time for A arcs, and O(T S) memory for S states of the items worked on at once; less time for
     a graph whose states stand in a row (``dense.batch.Chain``), as those of CTC do.

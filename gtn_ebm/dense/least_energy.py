@@ -67,7 +67,7 @@ def best_path(
     Raises:
         GraphError: a shape, dtype, length or number of graphs that does not fit; a label that is no class;
             an energy that is NaN or −inf, with its item, frame and class.
-        CycleError: a cycle of epsilon arcs of negative energy; the message names a state on it.
+        CycleError: a cycle of epsilon arcs of negative energy; the message names it.
 
     >>> ab = Graph.linear([0, 1])
     >>> best_path(torch.tensor([[[0.0, 1.0], [4.0, 0.5]]]), None, ab)[0].input_labels
@@ -191,7 +191,7 @@ def _through_chain(
 def frames_at_a_time(frames: int, states: int) -> int:
     """How many frames of a chain to keep back-pointers of: few beside its states, or as memory allows."""
     cheapest = round((16 * frames * states) ** (1 / 3))  # bytes: 8 for each frames/K · states, and K²/2
-    return max(1, min(max(math.isqrt(frames), states // 20), cheapest))
+    return max(1, min(max(math.isqrt(2 * frames), states // 20), cheapest))
 
 
 def _through_any(

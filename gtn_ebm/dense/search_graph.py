@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gtn_ebm.dense.batch import frame_arcs
 from gtn_ebm.dense.checks import check_energies_of
-from gtn_ebm.distance import shortest_distance
+from gtn_ebm.distance import naming_cycles, shortest_distance
 from gtn_ebm.errors import CycleError
 from gtn_ebm.graph import Graph, as_array
 from gtn_ebm.kernels import beam as kernels
@@ -98,13 +98,14 @@ def search_graph(graph: Graph) -> SearchGraph:
 
     Raises:
         GraphError: an energy that is NaN or −inf.
-        CycleError: a cycle of epsilon arcs; the message names a state on it.
+        CycleError: a cycle of epsilon arcs; the message names it, state by state.
     """
     known = _known.get(graph)
     parts = graph.energies, graph.initial, graph.final
     versions = tuple(None if part.is_inference() else part._version for part in parts)
     if known is None or known.versions != versions or None in versions:
-        frame_arcs(graph.structure)  # refuses cycles of epsilons
+        with naming_cycles(graph):
+            frame_arcs(graph.structure)  # refuses cycles of epsilons
         check_energies_of(graph, "the decoding graph")
         consumes = graph.input_labels != EPSILON
         consuming, silent = Arcs.of(graph, consumes), Arcs.of(graph, ~consumes)

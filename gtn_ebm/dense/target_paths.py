@@ -51,7 +51,7 @@ class TargetSearch:
         self.kept = np.empty((blocks, 2, self.places))  # what is never written takes no memory
         self.bands = np.empty((blocks, 2), np.int64)
 
-    def best(self) -> NDArray[np.int64] | None:
+    def best(self) -> NDArray[np.int32] | None:
         """The states before each frame and at the end, numbered as in ``topologies.ctc``, [T + 1]; None where
         there is no path of finite energy."""
         if self.length < self.fewest[-1]:
@@ -92,12 +92,12 @@ class TargetSearch:
             self.notify(FORWARD_SHARE * done / self.length)
         return energies, done
 
-    def _backward(self, energies: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    def _backward(self, energies: NDArray[np.float64]) -> NDArray[np.int32] | None:
         """The path of these least energies after the frames."""
         blank, label = energies[:, -1]
         if min(blank, label) == math.inf:
             return None
-        path = np.empty(self.length + 1, np.int64)
+        path = np.empty(self.length + 1, np.int32)
         path[-1] = 2 * self.places - 2 - (label <= blank)
         last, each = len(self.bands), max(1, CHUNK // self.block**2)
         while last:

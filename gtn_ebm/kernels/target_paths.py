@@ -225,7 +225,7 @@ def _trace(emissions, begin, target, old_blank, old_label, low, path):
         _pack(choice, packed[t])
         old_blank, new_blank = new_blank, old_blank
         old_label, new_label = new_label, old_label
-    state = path[frames]
+    state = np.int64(path[frames])
     for position in range(frames):
         t = frames - 1 - position
         place = (state + 1) // 2 - low
@@ -251,7 +251,7 @@ def backward(emissions, first, last, block, target, kept, bands, path):
     holds the state after the last of them."""
     for number in range(last - 1, first - 1, -1):
         begin, end = number * block, min((number + 1) * block, len(emissions))
-        high = (path[end] + 1) // 2 + 1
+        high = (np.int64(path[end]) + 1) // 2 + 1
         low = max(high - 1 - (end - begin), 0)
         energies = np.full((2, high - low + 1), np.inf)
         first_kept, last_kept = max(bands[number, 0], low), min(bands[number, 1], high)

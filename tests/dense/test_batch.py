@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -122,7 +123,29 @@ def test_epsilon_cycles_are_removed_with_their_gradient():
     assert graph.energies.grad[1] > 1.0
 
 
-def test_an_epsilon_cycle_that_diverges_names_a_state():
-    with pytest.raises(CycleError, match=r"state [12]"):
+def test_an_epsilon_cycle_that_diverges_is_named():
+    with pytest.raises(CycleError, match=r"diverges.*(1 → 2 → 1|2 → 1 → 2)"):
         prepare(EMISSIONS, None, round_an_epsilon_cycle(0.0))
+    for beta in (1.0, math.inf):
+        with pytest.raises(CycleError, match=r"negative energy of -2: (1 → 2 → 1|2 → 1 → 2)"):
+            prepare(EMISSIONS, None, round_an_epsilon_cycle(-1.0), beta)
     assert prepare(EMISSIONS, None, round_an_epsilon_cycle(0.0), math.inf).graphs[0].arcs == 2
+
+
+def test_many_epsilon_cycles_of_negative_energy_are_refused_at_once():
+    states = np.arange(20_000)
+    structure = Structure(
+        np.tile(states, 2), np.append(states, np.roll(states, -1)), np.repeat([0, EPSILON], 20_000)
+    )
+    graph = Graph(structure, torch.cat([torch.zeros(20_000), torch.full((20_000,), -0.1)]))
+    prepare(EMISSIONS, None, Graph.linear([0, EPSILON, 1]))  # compiled
+    before = time.thread_time()
+    with pytest.raises(CycleError, match="negative energy"):
+        prepare(EMISSIONS, None, graph)
+    assert time.thread_time() - before < 10.0  # rounds over all states would take far longer
+
+
+def test_epsilon_cycles_on_no_path_may_have_any_energy():
+    loop = Structure([0, 1, 2], [3, 2, 1], [0, EPSILON, EPSILON], states=4)
+    graph = Graph(loop, torch.tensor([0.0, -1.0, -1.0]))
+    assert prepare(EMISSIONS, None, graph).graphs[0].arcs == 1

@@ -1,6 +1,7 @@
 """Beam search against explicit composition: what it finds, its lattice, and what it says that it left out."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ def energy_of(found: Decoding) -> float:
     return math.inf if found.path is None else found.path.energy.item()
 
 
+def energy_along(found: Decoding) -> float:
+    """Of the path in the lattice, where it has an arc."""
+    if found.path is None or not len(found.path.arcs):
+        return energy_of(found)
+    lattice, arcs = found.lattice, found.path.arcs
+    first, last = lattice.source[arcs], lattice.destination[arcs]
+    assert (last[:-1] == first[1:]).all()
+    return (lattice.initial[first[0]] + lattice.energies[arcs].sum() + lattice.final[last[-1]]).item()
+
+
 def without_epsilon_cycles(graph: Graph) -> bool:
     try:
         frame_arcs(graph.structure)
@@ -58,6 +69,7 @@ def test_lattice_without_a_beam_is_the_composition(graph: Graph, frames: int, se
     assert energy_of(found) == pytest.approx(math.inf if expected is None else expected.energy.item())
     assert found.pruning.exact
     assert not found.pruning.pruned.any()
+    assert energy_along(found) == pytest.approx(energy_of(found))
     frame, arcs = found.lattice.attributes["frame"], found.lattice.arc_maps[0]
     assert (found.lattice.input_labels == graph.input_labels[arcs]).all()
     for walk in walks(found.lattice):
@@ -81,6 +93,7 @@ def test_what_a_beam_leaves_out_is_bounded(
     expected = best_path(compose(emissions_lattice(emissions), graph))
     least = math.inf if expected is None else expected.energy.item()
     (found,) = decode(emissions[None], None, graph, beam, most, lattice_beam)
+    assert energy_along(found) == pytest.approx(energy_of(found))
     pruning = found.pruning
     assert pruning.active.shape == (frames + 1,)
     assert pruning.active.max() <= most
@@ -235,8 +248,26 @@ def test_bad_pieces() -> None:
         decoder.feed(None)
     with pytest.raises(GraphError, match="frame 1 and class 0 is nan"):
         decoder.feed(torch.tensor([[0.0, 0.0], [math.nan, 0.0]]))
-    with pytest.raises(CycleError, match="epsilon"):
-        Decoder(Graph(Structure([0, 1], [1, 0], [-1, -1])))
+
+
+def test_cycles_of_epsilons_are_named() -> None:
+    ring = Graph(Structure([0, 1], [1, 0], [-1, -1]), torch.tensor([-1.0, -1.0]))
+    for refused in (lambda: Decoder(ring), lambda: decode(torch.zeros(1, 2, 2), None, ring)):
+        with pytest.raises(CycleError, match=r"epsilon arcs: (0 → 1 → 0|1 → 0 → 1)"):
+            refused()
+
+
+def test_a_negative_cycle_of_a_large_graph_delays_nothing() -> None:
+    states = np.arange(50_000)
+    source, destination = np.tile(states, 2), np.append(states, np.roll(states, -1))
+    energies = torch.zeros(100_000)
+    energies[7] = -0.01  # a loop
+    graph = Graph(Structure(source, destination, np.zeros(100_000, int)), energies)
+    decode(torch.zeros(1, 2, 1), None, Graph.linear([0, 0]))  # compiled
+    before = time.thread_time()
+    (found,) = decode(torch.zeros(1, 3, 1), None, graph)
+    assert found.path is None
+    assert time.thread_time() - before < 10.0  # as many rounds as states would take an hour
 
 
 def test_negative_cycles_leave_nothing_proven() -> None:
