@@ -19,7 +19,7 @@ from gtn_ebm.io.files import write_beside, write_whole
 from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.audio import Samples
 from recipes.speech_alignment.features import FEATURES, VIEWS
-from recipes.speech_alignment.gaussians import Gaussians
+from recipes.speech_alignment.gaussians import Gaussians, log_sum
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
 FORMAT = "gtn_ebm speech alignment 3"
@@ -94,14 +94,14 @@ class AcousticModel(nn.Module):
         return max(
             self.gaussians,
             self.noisy,
-            key=lambda each: float((self.log_prior - each(some)).logsumexp(1).sum()),
+            key=lambda each: float(log_sum(self.log_prior - each(some), 1).sum()),
         )
 
     def energies(self, frames: Tensor, gaussians: Gaussians | None = None) -> Tensor:
         """Energies of features [T, D] by one of the sets of mixtures, that of the corpus if None, [T, C]."""
         negative = (gaussians or self.gaussians)(frames)
         phones = slice(0, STATES * len(self.phones))
-        mixed = (self.log_prior[phones] - negative[:, phones]).logsumexp(1, keepdim=True)
+        mixed = log_sum(self.log_prior[phones] - negative[:, phones], 1)[:, None]
         return SCALE * torch.cat([negative, (-mixed).expand(-1, STATES)], 1)
 
     def topology(self) -> Graph:

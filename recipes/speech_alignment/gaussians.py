@@ -51,15 +51,17 @@ class Gaussians(nn.Module):
 
     def joint(self, frames: Tensor) -> Tensor:
         """log p(component, frame | class), [T, C, K], of frames [T, D]."""
-        precisions = 1 / self.variances.flatten(0, 1)
-        means = self.means.flatten(0, 1)
+        # Components vary slowest in memory: sums over them then go along whole rows of classes.
+        precisions = 1 / self.variances.transpose(0, 1).flatten(0, 1)
+        means = self.means.transpose(0, 1).flatten(0, 1)
         constants = (precisions.log() - means.square() * precisions - math.log(2 * math.pi)).sum(1) / 2
         quadratic = frames @ (means * precisions).T - frames.square() @ (precisions.T / 2)
-        return (quadratic + constants).unflatten(1, self.log_weights.shape) + self.log_weights
+        each = (quadratic + constants).unflatten(1, (-1, len(self.log_weights)))
+        return each.transpose(1, 2) + self.log_weights
 
     def forward(self, frames: Tensor) -> Tensor:
         """−log p(frame | class), [T, C], of frames [T, D]."""
-        return -self.joint(frames).logsumexp(2)
+        return -log_sum(self.joint(frames), 2)
 
     def statistics(self, frames: Tensor, posteriors: Tensor, noisy: Tensor | None = None) -> Statistics:
         """Of frames [T, D] that belong to classes with probabilities [T, C]; or of the same frames in noise
@@ -100,3 +102,11 @@ class Gaussians(nn.Module):
         first = torch.where(enough[:, :, 0], self.log_weights + half, self.log_weights)
         second = torch.where(enough[:, :, 0], self.log_weights + half, -30.0)
         self.log_weights = torch.cat([first, second], 1)
+
+
+def log_sum(values: Tensor, dimension: int) -> Tensor:
+    """log Σ exp along a dimension. What adds less than e⁻⁶⁰ of the greatest term counts as that much: numbers
+    too small for a processor's fast arithmetic took nine tenths of the time of ``torch.logsumexp`` here."""
+    greatest = values.amax(dimension, keepdim=True)
+    terms = (values - greatest).clamp_(min=-60.0).exp_()
+    return terms.sum(dimension).log_() + greatest.squeeze(dimension)
