@@ -66,14 +66,16 @@ def main(
         Path, typer.Option(help="Folder as of recipes.speech_alignment, with .wrd or .TextGrid.")
     ] = Path("../shared/data/timit_sample"),
     lexicon: Annotated[Path | None, typer.Option(help="timitdic.txt in the corpus where omitted.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Folder of a trained model, to go on from.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a trained model; learnt anew where omitted.")
+    ] = None,
     hours: Annotated[float, typer.Option(help="Of the recording.")] = 2.0,
     json: Annotated[Path | None, typer.Option(help="A file to keep the figures in.")] = None,
 ) -> None:
     """Joins a long recording, aligns it, and compares."""
     torch.set_num_threads(1)
     given, words = Corpus(corpus), Lexicon.read(lexicon or corpus / "timitdic.txt")
-    aligner = SpeechAligner.train(given, words, model, print)
+    aligner = SpeechAligner.load(model) if model else SpeechAligner.train(given, words, None, print)
     single = {name: aligner.align(given[name]) for name in given.names}
     people = {name: given[name].reference for name in given.names}
     with tempfile.TemporaryDirectory() as folder:

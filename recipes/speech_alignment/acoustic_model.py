@@ -36,7 +36,7 @@ STAY = 0.87
 
 STAY_IN_STAR = 0.95
 
-LOOKED_AT = 100
+LOOKED_AT = 50
 """Frames of a recording that say whether it is noisy."""
 
 

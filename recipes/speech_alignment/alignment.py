@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 
 from gtn_ebm import DataError, GraphError, compose
-from gtn_ebm.dense import forced_align
+from gtn_ebm.dense import Span, forced_align
 from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
 from recipes.speech_alignment.audio import Passing, Samples
@@ -25,6 +25,7 @@ from recipes.speech_alignment.transcript import (
     FILLERS,
     SILENCE,
     Prices,
+    Token,
     Word,
     transcript,
     words_of,
@@ -37,7 +38,10 @@ PRICES = Prices(silence=2.0, inserted=14.0, wrong=11.0, skipped=20.0, repeated=2
 STAR_PRICE = 0.55
 """Of each frame that is any sound, so that what the text says is preferred."""
 
-LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5)
+SLACK = 0.2
+"""By which any sound may explain each frame better without its being held against a word."""
+
+LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5, misfit=9.5)
 """A phone of as few frames as it can take was pressed in."""
 
 
@@ -142,6 +146,8 @@ def soundings(
             ) from error
         spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
         units = [model.units.index(token.unit) for token in tokens]
+        classes = torch.from_numpy(alignment.labels)[:, None]
+        better = emissions.gather(1, classes)[:, 0] - (emissions[:, -1] - STAR_PRICE) - SLACK
     change = features.change(torch.from_numpy(samples), model.rate)
     between, probable = boundaries(model, emissions, change, spans, units)
     times = [0.0, *between.tolist(), float(len(emissions))]
@@ -153,8 +159,24 @@ def soundings(
             min(stop * HOP, end),
             span.end - span.start,
             float(confidence),
+            misfit,
         )
-        for token, span, confidence, (start, stop) in zip(
-            tokens, spans, probable, pairwise(times), strict=True
+        for token, span, confidence, misfit, (start, stop) in zip(
+            tokens, spans, probable, misfits(better.tolist(), tokens, spans), pairwise(times), strict=True
         )
     ]
+
+
+def misfits(better: Sequence[float], tokens: Sequence[Token], spans: Sequence[Span]) -> list[float]:
+    """Of each token the most that a stretch of frames adds up to which ends in it, and goes no further back
+    than its word (Page's cumulative sum, 1954), by how much ``better`` any sound explains each frame."""
+    found, total = list[float](), 0.0
+    for before, token, span in zip([None, *tokens[:-1]], tokens, spans, strict=True):
+        if before is None or (before.kind, before.word) != (token.kind, token.word):
+            total = 0.0
+        most = 0.0
+        for each in better[span.start : span.end]:
+            total = max(0.0, total + each)
+            most = max(most, total)
+        found.append(most)
+    return found

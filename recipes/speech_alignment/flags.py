@@ -24,11 +24,13 @@ class Limits(NamedTuple):
         word: seconds beyond which one is too long.
         phone: frames, with which one is still too short.
         confidence: in a word, below which it is to be looked at.
+        misfit: of a word, above which it is: it may have swallowed what the text lacks.
     """
 
     word: float
     phone: int
     confidence: float
+    misfit: float
 
 
 def check_fits(words: Sequence[Word], duration: float) -> None:
@@ -94,7 +96,7 @@ def _interval(piece: Piece, words: Sequence[Word], limits: Limits, again: bool) 
         flags.append("wrong" if word.pronunciations else "unknown")
     elif again:
         flags.append("repeated")
-    elif confidence < limits.confidence:
+    elif confidence < limits.confidence or max(each.misfit for each in piece.soundings) > limits.misfit:
         flags.append("low confidence")
     if piece.end - piece.start > limits.word:
         flags.append("too long")

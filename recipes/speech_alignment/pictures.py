@@ -74,7 +74,7 @@ def picture(alignment: FileAlignment, samples: Samples, rate: int) -> Figure:
         _draw_tiers(tiers, alignment, span)
         _draw_confidence(sure, alignment.words, span)
         for boundary in {time for word in alignment.words for time in (word.start, word.end)}:
-            for axis in (waves, sounds, sure):
+            for axis in (waves, sounds, sure) if span[0] <= boundary <= span[1] else ():
                 axis.axvline(boundary, color="black", linewidth=0.4, alpha=0.5)
         sure.set_xlim(*span)
     _write_title(figure, alignment, duration, rows)

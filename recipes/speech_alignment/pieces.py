@@ -15,13 +15,15 @@ HEARD = ("word", "repeated")
 
 
 class Sounding(NamedTuple):
-    """A token as it was spoken: seconds, how many frames the best path gives it, and how probable it is."""
+    """A token as it was spoken: seconds, how many frames the best path gives it, how probable it is, and how
+    much better a stretch of its word that ends in it is explained by any sound than by this one."""
 
     token: Token
     start: float
     end: float
     frames: int
     confidence: float
+    misfit: float = 0.0
 
 
 class Piece(NamedTuple):

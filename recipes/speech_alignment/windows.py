@@ -9,6 +9,7 @@ does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple, Protocol
@@ -58,7 +59,7 @@ def in_windows(sound: Passing, rate: float, words: Sequence[Word], look: Look) -
         samples, last = sound.window(begin, width)
         kept = walk.step(samples, len(samples) / rate, last)
         walk.keep(kept, begin / rate)
-        step = round(kept[-1].end * rate) if kept else 0
+        step = math.ceil(kept[-1].end * rate - 1e-6) if kept else 0  # not before what is kept ends
         if last and step >= len(samples):
             return walk.pieces
         begin += step

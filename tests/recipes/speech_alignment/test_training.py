@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from gtn_ebm import DataError, Symbols
-from recipes.speech_alignment import Corpus, Lexicon, SpeechAligner
+from recipes.speech_alignment import Corpus, Lexicon, SpeechAligner, noise
 from recipes.speech_alignment.__main__ import app, main
 from recipes.speech_alignment.acoustic_model import AcousticModel
 from recipes.speech_alignment.alignment import align_samples
@@ -149,8 +150,23 @@ def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
     assert len(samples) > 60 * RATE
     found = align_samples(aligner.model, samples, words_of(" ".join(words), LEXICON), LEXICON)
     assert [word.label for word in found.words] == words
+    for tier in (found.words, found.phones):
+        assert all(one.end <= other.start for one, other in pairwise(tier))
     errors = [abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)]
     assert np.mean(errors) < 0.01
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_noisy_recordings_are_heard_by_what_was_learnt_in_noise(aligner: SpeechAligner, seed: int) -> None:
+    words, chance = ["sim", "mama", "us", "ami"], np.random.default_rng(seed)
+    samples, truth = utterance(words, chance)
+    loud = noise.noisy(samples, noise.white(len(samples), chance), 10.0)
+    model = aligner.model
+    assert model.likelier(model.features(samples, model.rate)) is model.gaussians
+    assert model.likelier(model.features(loud, model.rate)) is model.noisy
+    found = align_samples(model, loud, words_of(" ".join(words), LEXICON), LEXICON)
+    assert [word.label for word in found.words] == words
+    assert max(abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)) < 0.03
 
 
 def test_the_command_says_how_much_is_flagged(folder: Path, tmp_path: Path) -> None:
