@@ -23,7 +23,6 @@ from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
 from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
-    SILENCE,
     Prices,
     Token,
     Word,
