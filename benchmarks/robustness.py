@@ -25,6 +25,7 @@ from recipes.speech_alignment import Corpus, FileAlignment, Interval, Lexicon, S
 from recipes.speech_alignment.alignment import align_samples
 from recipes.speech_alignment.audio import Samples
 from recipes.speech_alignment.noise import noisy, white
+from recipes.speech_alignment.scoring import Errors, errors, plain
 from recipes.speech_alignment.transcript import Word, words_of
 
 TALKERS = 6
@@ -62,6 +63,7 @@ class Tally:
         flagged: of each error, whether it is flagged.
         false: flags of untouched words.
         words: untouched ones.
+        labelled: how far words' boundaries are from people's, where the corpus has these.
     """
 
     moved: list[float] = field(default_factory=list)
@@ -69,6 +71,7 @@ class Tally:
     flagged: list[bool] = field(default_factory=list)
     false: int = 0
     words: int = 0
+    labelled: Errors = field(default_factory=Errors)
 
     def summary(self) -> dict[str, float | int | None]:
         """Shares, None where there is nothing to count."""
@@ -83,6 +86,7 @@ class Tally:
             "errors": len(self.flagged),
             "flagged": share(self.flagged),
             "false_flags": self.false / self.words if self.words else None,
+            **{f"labels_{name}": self.labelled.summary()[name] for name in ("mean_ms", "within_20_ms")},
         }
 
 
@@ -92,13 +96,15 @@ class Speech:
     Attributes:
         samples: of each recording.
         words: of each text.
-        clean: what comes of these two, for each recording that is not refused.
+        labels: people's, where there are any.
+        clean: what comes of samples and words, for each recording that is not refused.
     """
 
     def __init__(self, corpus: Corpus, aligner: SpeechAligner):
         self.aligner = aligner
         self.samples = {name: corpus[name].sound(aligner.model.rate).samples for name in corpus.names}
         self.words = {name: words_of(corpus[name].text, aligner.lexicon) for name in corpus.names}
+        self.labels = {name: labels for name in corpus.names if (labels := corpus[name].reference)}
         found = {name: self.align(name, self.samples[name], words) for name, words in self.words.items()}
         self.clean = {name: each for name, each in found.items() if each is not None}
 
@@ -151,7 +157,7 @@ def speaker(name: str) -> str:
 
 def count(tally: Tally, clean: FileAlignment, found: FileAlignment | None, text: Sequence[Written]) -> None:
     """Counts what came of a recording with this text."""
-    errors = sum(bool(each.error) for each in text)
+    wrong = any(each.error for each in text)
     own, moved = spoken(clean), list[float]()
     said = iter([] if found is None else spoken(found))
     for each in text:
@@ -169,7 +175,7 @@ def count(tally: Tally, clean: FileAlignment, found: FileAlignment | None, text:
                 else [abs(word.start - before.start), abs(word.end - before.end)]
             )
     tally.moved += moved
-    tally.moved_beside += moved if errors else []
+    tally.moved_beside += moved if wrong else []
 
 
 def spoken(alignment: FileAlignment) -> list[Interval]:
@@ -228,6 +234,8 @@ def measure(speech: Speech, names: Iterable[str], condition: Condition, seeds: i
             else:
                 found = speech.align(name, samples, [each.word for each in text if each.word is not None])
             count(tally, speech.clean[name], found, text)
+            if name in speech.labels and found is not None:
+                tally.labelled.add(errors(speech.labels[name].words, found.words, plain))
     return tally
 
 

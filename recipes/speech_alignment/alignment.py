@@ -23,7 +23,6 @@ from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
 from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
-    SILENCE,
     Prices,
     Token,
     Word,
@@ -91,7 +90,7 @@ def _joined(spoken: Sequence[Sounding], samples: Samples, rate: int) -> list[Sou
     which are not over where the cut is.
     """
     times = [each.start / HOP for each in spoken] + [spoken[-1].end / HOP]
-    pauses = [each.token.unit == SILENCE for each in spoken]
+    pauses = [each.token.kind == "silence" for each in spoken]
     begins = [min(HOP * time, spoken[-1].end) for time in at_joints(times, pauses, samples, rate)]
     return [
         each._replace(start=start, end=end)

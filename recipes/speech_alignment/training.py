@@ -61,7 +61,7 @@ class Sweep(NamedTuple):
 
 
 SCHEDULE = (
-    *[Sweep(1, 2, 20.0)] * 10,
+    *[Sweep(1, 2, 8.0)] * 10,
     *[Sweep(1, 2)] * 3,
     *[Sweep(2, 2)] * 4,
     *[Sweep(2, 1)] * 2,
