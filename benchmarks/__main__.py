@@ -9,9 +9,12 @@ from benchmarks import (
     crf,
     ctc,
     decoding,
+    digits,
     free_energy,
     gtn,
     lexicon,
+    long_speech,
+    robustness,
     speech,
     transducer,
 )
@@ -29,6 +32,9 @@ BENCHMARKS = {
     "alignment": alignment.main,
     "decoding": decoding.main,
     "speech": speech.main,
+    "long-speech": long_speech.main,
+    "digits": digits.main,
+    "robustness": robustness.main,
 }
 for name, main in BENCHMARKS.items():
     app.command(name)(main)

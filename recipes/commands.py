@@ -63,10 +63,10 @@ def check_names_differ(files: Sequence[Path]) -> None:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Lets one stop a training from the keyboard."""
+def stoppable(where: str = "from the last whole epoch") -> Iterator[None]:
+    """Lets one stop long work from the keyboard, and says where the same command goes on."""
     try:
         yield
     except KeyboardInterrupt as error:
-        typer.echo("\nstopped; the same command goes on from the last whole epoch", err=True)
+        typer.echo(f"\nstopped; the same command goes on {where}", err=True)
         raise typer.Exit(130) from error

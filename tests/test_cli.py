@@ -1,9 +1,11 @@
 """The command gtn-ebm: what it says, what it writes, how it fails, and that pipes go through OpenFst."""
 
+import ast
 import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ import torch
 
 import gtn_ebm
 from gtn_ebm import Graph, cli
+from gtn_ebm.cli import advice
 from gtn_ebm.cli.commands import COMMANDS
 from gtn_ebm.io import read_openfst, write_openfst
 from gtn_ebm.ops.properties import Properties
@@ -451,3 +454,23 @@ def test_as_a_program_whose_reader_stops(run: Run) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
     assert (done.stdout, done.stderr) == ("0\t1\t1\t1\n", "")
+
+
+def _said_by(module: Path) -> str:
+    """All literal text of a module; what is put in between when it runs is left out."""
+    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+    return "\n".join(
+        "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        if isinstance(node, ast.JoinedStr)
+        else str(node.value)
+        for node in nodes
+        if isinstance(node, ast.JoinedStr | ast.Constant)
+    )
+
+
+def test_advice_is_given_for_what_the_library_says() -> None:
+    """Were an error worded anew, its advice in Python's words would reach the user of a command."""
+    package = Path(gtn_ebm.__file__).parent
+    said = "\n".join(_said_by(module) for module in package.rglob("*.py") if module.parent.name != "cli")
+    for pattern, _ in advice.OPTIONS:
+        assert re.search(pattern, said), pattern

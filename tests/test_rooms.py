@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": BELOW_COMPAT | {"warmup"},
 }
 OUTSIDE = {"recipes", "benchmarks", "notebooks", "tests"}
-SHARED_BY_RECIPES = {"checkpoint", "commands", "images", "processes", "weights"}
+SHARED_BY_RECIPES = {"checkpoint", "commands", "images", "models", "processes"}
 LAZY = {("graph", "Graph._repr_svg_", "draw")}
 """Imports up that are allowed because they happen on a call: module, function, room."""
 

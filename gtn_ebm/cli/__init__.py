@@ -14,8 +14,9 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from gtn_ebm.cli.advice import in_options
-from gtn_ebm.cli.commands import COMMANDS, Command, Option
+from gtn_ebm.cli.commands import COMMANDS, Command
 from gtn_ebm.cli.files import FORMATS, Files
+from gtn_ebm.cli.options import Option
 from gtn_ebm.errors import GtnEbmError
 
 _PROGRAM = "gtn-ebm"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_OPTIONS = (
+OPTIONS = (
     (
         r"outputs='all' keeps them, outputs='best' the best of them",
         "--det_type nonfunctional keeps them, --det_type disambiguate the best of them",
@@ -28,6 +28,6 @@ _OPTIONS = (
 
 def in_options(message: str) -> str:
     """The message with what a command's user can do."""
-    for said, meant in _OPTIONS:
+    for said, meant in OPTIONS:
         message = re.sub(said, meant, message)
     return message

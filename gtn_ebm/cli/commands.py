@@ -10,12 +10,27 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-import numpy as np
 import torch
 
 from gtn_ebm import draw
 from gtn_ebm import io as formats
+from gtn_ebm.cli import code_book
 from gtn_ebm.cli.files import Files
+from gtn_ebm.cli.options import (
+    AB,
+    ISYMBOLS,
+    MAX_STATES,
+    OSYMBOLS,
+    SEED,
+    SEMIRING,
+    SEVERAL,
+    A,
+    Option,
+    a_beta,
+    a_count,
+    a_distance,
+    delta_option,
+)
 from gtn_ebm.distance import all_pairs_distance, shortest_distance
 from gtn_ebm.errors import GraphError, GraphFormatError
 from gtn_ebm.graph import Graph, Structure
@@ -47,17 +62,6 @@ Answer = Graph | str | bool
 Run = Callable[[Files, argparse.Namespace], Answer]
 
 
-class Option:
-    """An argument of a command, as ``argparse`` takes it."""
-
-    def __init__(self, *names: str, **how: Any):
-        self._names, self._how = names, how
-
-    def add_to(self, parser: argparse.ArgumentParser) -> None:
-        """Gives the parser this argument."""
-        parser.add_argument(*self._names, **self._how)
-
-
 class Command(NamedTuple):
     """An operation: what it says of itself, its arguments, and what it does; of the options that ``needs``
     names one at least must be given."""
@@ -68,55 +72,6 @@ class Command(NamedTuple):
     example: str
     options: tuple[Option, ...] = ()
     needs: tuple[str, ...] = ()
-
-
-A = (Option("a", nargs="?", default="-", metavar="A", help="a graph (standard input)"),)
-AB = (Option("a", metavar="A", help="a graph, or -"), Option("b", metavar="B", help="another"))
-SEVERAL = (Option("graphs", nargs="+", metavar="A", help="graphs; one may be -"),)
-
-SEMIRING = Option(
-    "--semiring",
-    choices=("tropical", "log"),
-    help="how alternatives are summed: by minimum or as probabilities (as the arcs read say)",
-)
-
-
-def _number(
-    kind: type[int] | type[float], is_right: Callable[[Any], bool], what: str
-) -> Callable[[str], Any]:
-    """The type of an option's value: a number that is right, else an error that says what it should be."""
-
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not is_right(value):
-            raise argparse.ArgumentTypeError(f"{text} is not {what}")
-        return value
-
-    return read
-
-
-_count = _number(int, lambda value: 0 <= value < 2**31, "a count from 0 to 2³¹ − 1")
-_positive = _number(float, lambda value: 0.0 < value < math.inf, "a positive number")
-_distance = _number(float, lambda value: value >= 0.0, "a number from 0 up")
-_beta = _number(float, lambda value: 0.0 <= value < math.inf, "a finite number from 0 up")
-_seed = _number(int, lambda value: 0 <= value < 2**63, "a whole number from 0 to 2⁶³ − 1")
-
-MAX_STATES = Option("--max_states", type=_count, metavar="N", help="give up beyond N states")
-
-
-def _delta(default: float) -> Option:
-    said = f"energies this close are the same ({default:g})"
-    return Option("--delta", type=_positive, default=default, metavar="X", help=said)
-
-
-SEED = Option("--seed", type=_seed, metavar="N", help="makes the same draw again")
-ISYMBOLS = Option("--isymbols", metavar="FILE", help="names of the input labels: lines 'name number'")
-OSYMBOLS = Option(
-    "--osymbols", metavar="FILE", help="names of the output labels (an acceptor's: the input's)"
-)
 
 
 def _of_one(operation: Callable[..., Answer], *names: str) -> Run:
@@ -326,44 +281,14 @@ def _pairs(file: BinaryIO) -> dict[int, int]:
 def _encode(files: Files, options: argparse.Namespace) -> Graph:
     graph = files.graph(options.a)
     encoded = encode(graph, Encoder(energies=options.encode_weights))
-    # The code book is a graph, too: an arc for each code, in order, with the energy that the code stands for,
-    # which is 0 where energies are not encoded.
-    codes, first = np.unique(encoded.input_labels, return_index=True)
-    ends = np.zeros(len(first), np.int32)
-    energies = graph.energies.detach()[torch.from_numpy(first)]
-    book = Graph(
-        Structure(ends, ends + 1, graph.input_labels[first], graph.output_labels[first], states=2),
-        energies if options.encode_weights else torch.zeros_like(energies),
-        input_symbols=graph.input_symbols,
-        output_symbols=graph.output_symbols,
-        attributes={_CODE: torch.from_numpy(codes)},
-    )
-    formats.write_json(book, options.codex)
+    code_book.write(options.codex, graph, encoded, options.encode_weights)
     return encoded
-
-
-_CODE = "code"  # the arc attribute of a code book that makes it one
 
 
 def _decode(files: Files, options: argparse.Namespace) -> Graph:
     graph, encoder = files.graph(options.a), Encoder(energies=True)
-    encode(_book(files.file(options.codex)), encoder)
+    encode(code_book.read(files.file(options.codex)), encoder)
     return decode(graph, encoder)
-
-
-def _book(file: BinaryIO) -> Graph:
-    """The code book in a file, in which each code is found once."""
-    try:
-        book = formats.read_json(file)
-    except GraphFormatError as error:
-        raise GraphFormatError(f"{error}; a code book is what 'encode' writes") from None
-    codes = book.attributes.get(_CODE)
-    if not isinstance(codes, torch.Tensor) or codes.tolist() != list(range(book.arcs)):
-        raise GraphFormatError(f"{file.name} holds a graph and no code book, as 'encode' writes one")
-    encoded = encode(book, Encoder(energies=True)).input_labels
-    if len(np.unique(encoded)) < book.arcs:
-        raise GraphFormatError(f"{file.name}: two codes mean the same; write the book again by 'encode'")
-    return book
 
 
 def _determinize(files: Files, options: argparse.Namespace) -> Graph:
@@ -425,8 +350,8 @@ COMMANDS = {
             OSYMBOLS,
             Option("--title", default="", help="a line above the graph"),
             Option("--best_path", action="store_true", help="colour the path of least energy"),
-            Option("--max_arcs", type=_count, default=500, metavar="N", help="the most arcs to draw (500)"),
-            Option("--most_probable", type=_count, metavar="N", help="draw the N most probable arcs only"),
+            Option("--max_arcs", type=a_count, default=500, metavar="N", help="the most arcs to draw (500)"),
+            Option("--most_probable", type=a_count, metavar="N", help="draw the N most probable arcs only"),
         ),
     ),
     "convert": Command(
@@ -580,7 +505,7 @@ COMMANDS = {
                 help="a string with several outputs: is an error (functional), keeps them, or the best",
             ),
             SEMIRING,
-            _delta(1e-6),
+            delta_option(1e-6),
             MAX_STATES,
         ),
     ),
@@ -589,14 +514,14 @@ COMMANDS = {
         _of_sums(disambiguate, "delta", "max_states"),
         A,
         "disambiguate words.fst",
-        (SEMIRING, _delta(1e-6), MAX_STATES),
+        (SEMIRING, delta_option(1e-6), MAX_STATES),
     ),
     "minimize": Command(
         "Make the smallest graph that is equivalent to a deterministic one.",
         _of_sums(minimize, "delta"),
         A,
         "minimize words.fst",
-        (SEMIRING, _delta(1e-6)),
+        (SEMIRING, delta_option(1e-6)),
     ),
     "push": Command(
         "Move energies, or output labels, towards the initial states.",
@@ -618,8 +543,8 @@ COMMANDS = {
         A,
         "prune --weight 5 lattice.fst",
         (
-            Option("--weight", type=_distance, metavar="X", help="paths within X of the least energy"),
-            Option("--nstate", type=_count, metavar="N", help="at most N states, those of the best paths"),
+            Option("--weight", type=a_distance, metavar="X", help="paths within X of the least energy"),
+            Option("--nstate", type=a_count, metavar="N", help="at most N states, those of the best paths"),
         ),
         needs=("weight", "nstate"),
     ),
@@ -629,7 +554,7 @@ COMMANDS = {
         A,
         "shortestpath --nshortest 10 --unique lattice.fst | gtn-ebm fst print",
         (
-            Option("--nshortest", type=_count, default=1, metavar="N", help="how many (1)"),
+            Option("--nshortest", type=a_count, default=1, metavar="N", help="how many (1)"),
             Option("--unique", action="store_true", help="of paths with the same strings only the best"),
         ),
     ),
@@ -653,15 +578,15 @@ COMMANDS = {
         A,
         "randgen --npath 5 --seed 1 lattice.fst | gtn-ebm fst print",
         (
-            Option("--npath", type=_count, default=1, metavar="N", help="how many (1)"),
+            Option("--npath", type=a_count, default=1, metavar="N", help="how many (1)"),
             Option(
                 "--beta",
-                type=_beta,
+                type=a_beta,
                 default=1.0,
                 metavar="X",
                 help="a path's probability falls as exp(−X · energy); 0: all are alike (1)",
             ),
-            Option("--max_length", type=_count, metavar="N", help="give up on a path of more than N arcs"),
+            Option("--max_length", type=a_count, metavar="N", help="give up on a path of more than N arcs"),
             SEED,
         ),
     ),
@@ -670,14 +595,14 @@ COMMANDS = {
         _of_two(equal, "delta"),
         AB,
         "equal a.fst b.fst",
-        (_delta(1 / 1024),),
+        (delta_option(1 / 1024),),
     ),
     "isomorphic": Command(
         "Ask whether two graphs are the same but for the numbers of states (exit code 1 if not).",
         _of_two(isomorphic, "delta"),
         AB,
         "isomorphic a.fst b.fst",
-        (_delta(1 / 1024),),
+        (delta_option(1 / 1024),),
     ),
     "equivalent": Command(
         "Ask whether two graphs give each string the same energy (exit code 1 if not).",
@@ -686,9 +611,9 @@ COMMANDS = {
         "equivalent words.fst small.fst && echo the same",
         (
             SEMIRING,
-            _delta(1 / 1024),
+            delta_option(1 / 1024),
             Option("--random", action="store_true", help="only on the strings of random paths"),
-            Option("--npath", type=_count, default=100, metavar="N", help="how many of each graph (100)"),
+            Option("--npath", type=a_count, default=100, metavar="N", help="how many of each graph (100)"),
             SEED,
             MAX_STATES,
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch.nn import functional
 from gtn_ebm import DataError, Graph, best_paths, project
 from gtn_ebm.io.files import write_whole
 from gtn_ebm.transformers import CompositionTransformer, ForwardScorer, PathSelector
-from recipes import weights
+from recipes import models
 from recipes.check_reader.data import load_image
 from recipes.check_reader.displacement import spellings
 from recipes.check_reader.grammar import CLASSES, DIGITS, Grammar
@@ -150,7 +149,6 @@ class CheckReader:
             OSError: the folder cannot be written.
         """
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         description = {
             "format": FORMAT,
             "classes": list(CLASSES),
@@ -158,9 +156,8 @@ class CheckReader:
             "threshold": self.threshold,
             "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
         }
+        models.write(directory, description, self.network)
         write_whole(directory / "grammar.txt", self.grammar.text)
-        weights.write(directory / "model.safetensors", self.network)
-        write_whole(directory / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, directory: str | Path) -> CheckReader:
@@ -171,10 +168,10 @@ class CheckReader:
             GraphFormatError: the grammar cannot be read.
         """
         directory = Path(directory)
-        channels, threshold, beta = _description(directory / "model.json")
+        channels, threshold, beta = _description(directory)
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
             network = RecognitionNetwork(channels)
-        state = weights.read(directory / "model.safetensors", network)
+        state = models.read_weights(directory, network)
         network.to_empty(device="cpu").load_state_dict(state)
         return cls(network, Grammar.read(directory / "grammar.txt"), threshold, beta)
 
@@ -193,16 +190,9 @@ def answer_energies(amount: Graph, places: Graph, answers: Sequence[str], beta: 
     return score(meant) + score(PathSelector(spellings)([places] * count, answers))
 
 
-def _description(path: Path) -> tuple[tuple[int, int, int], float, float]:
-    """The channels, the threshold and β that a ``model.json`` gives."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give the folder of a trained model, or train one")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); is {path.parent} a trained model?") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise DataError(f"{path}: not a model of this recipe (its format is not {FORMAT!r})")
+def _description(folder: Path) -> tuple[tuple[int, int, int], float, float]:
+    """The channels, the threshold and β of a model."""
+    description, path = models.read_description(folder, FORMAT), folder / models.DESCRIPTION
     if description.get("classes") != list(CLASSES):
         raise DataError(f"{path}: its classes are not {list(CLASSES)}; train the model again")
     channels, threshold = description.get("channels"), description.get("threshold")

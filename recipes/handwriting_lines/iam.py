@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gtn_ebm.errors import DataError
 from recipes.handwriting_lines.line import Line
+from recipes.handwriting_lines.rows import rows
 from recipes.images import read_grey
 
 TRANSCRIPTIONS = Path("ascii", "lines.txt")
@@ -58,7 +59,7 @@ def read_folder(directory: Path) -> dict[str, list[Line]]:
 
 def _transcriptions(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for number, row in _rows(path):
+    for number, row in _entries(path):
         fields = row.split(" ", _FIELDS - 1)
         where = f"{path}, line {number}"
         if len(fields) < _FIELDS or fields[1] not in ("ok", "err") or not _NAME.fullmatch(fields[0]):
@@ -87,7 +88,7 @@ def _lines(images: Path, texts: dict[str, str], files: list[Path]) -> list[Line]
         of_form.setdefault(name.rpartition("-")[0], []).append(name)
     chosen: dict[str, None] = {}
     for path in files:
-        for number, row in _rows(path):
+        for number, row in _entries(path):
             names = [row] if row in texts else of_form.get(row)
             if names is None:
                 raise DataError(
@@ -102,12 +103,6 @@ def _image(images: Path, name: str) -> Path:
     return images / form.partition("-")[0] / form / f"{name}.png"
 
 
-def _rows(path: Path) -> list[tuple[int, str]]:
-    """Lines that are neither empty nor comments, with their numbers."""
-    try:
-        rows = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a text ({error})") from error
-    return [
-        (number, row.strip()) for number, row in enumerate(rows, 1) if row.strip() and not row.startswith("#")
-    ]
+def _entries(path: Path) -> list[tuple[int, str]]:
+    """Rows that are no comments."""
+    return [(number, row) for number, row in rows(path) if not row.startswith("#")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gtn_ebm import DataError, GraphError, Symbols
-from gtn_ebm.io.files import write_whole
-from recipes import weights
+from recipes import models
 from recipes.handwriting_lines.criteria import CRITERIA, Criterion, Piece
 from recipes.handwriting_lines.ink import HEIGHT, MARGIN, ink_of
 from recipes.handwriting_lines.network import STRIDE, LineNetwork
@@ -154,8 +152,6 @@ class LineReader:
         Raises:
             OSError: the folder cannot be written.
         """
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         description = {
             "format": FORMAT,
             "criterion": next(name for name, kind in CRITERIA.items() if kind is type(self.criterion)),
@@ -163,8 +159,7 @@ class LineReader:
             "channels": list(self.network.channels),
             "hidden": self.network.hidden,
         }
-        weights.write(directory / "model.safetensors", self._both())
-        write_whole(directory / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+        models.write(Path(directory), description, self._both())
 
     @classmethod
     def load(cls, directory: str | Path) -> LineReader:
@@ -174,15 +169,15 @@ class LineReader:
             DataError: a file is missing, damaged, or of another kind of model.
         """
         directory = Path(directory)
-        description = _description(directory / "model.json")
+        description = _description(directory)
         try:
             criterion = CRITERIA[description["criterion"]](description["vocabulary"])
         except GraphError as error:
-            raise DataError(f"{directory / 'model.json'}: the vocabulary is amiss ({error})") from error
+            raise DataError(f"{directory / models.DESCRIPTION}: the vocabulary is amiss ({error})") from error
         with torch.device("meta"):  # shapes without memory, until the file is seen to have them, too
             network = LineNetwork(len(criterion.classes), description["channels"], description["hidden"])
         reader = cls(network, criterion)
-        state = weights.read(directory / "model.safetensors", reader._both())
+        state = models.read_weights(directory, reader._both())
         network.to_empty(device="cpu")
         reader._both().load_state_dict(state)
         return reader
@@ -213,16 +208,9 @@ def _ink(pixels: NDArray[np.uint8], image: Image) -> NDArray[np.uint8]:
         raise error if isinstance(image, np.ndarray) else DataError(f"{image}: {error}") from error
 
 
-def _description(path: Path) -> dict[str, Any]:
-    """What a ``model.json`` says, checked."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give the folder of a trained model, or train one")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); is {path.parent} a trained model?") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"{path}: not a model of this recipe (its format is not {FORMAT!r})")
+def _description(folder: Path) -> dict[str, Any]:
+    """What describes a model, checked."""
+    found, path = models.read_description(folder, FORMAT), folder / models.DESCRIPTION
     if found.get("criterion") not in CRITERIA:
         raise DataError(
             f"{path}: no criterion {found.get('criterion')!r:.80}; there are {', '.join(CRITERIA)}"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gtn_ebm.errors import DataError
 from recipes.handwriting_lines.line import Line
+from recipes.handwriting_lines.rows import rows
 from recipes.images import read_grey
 
 TRANSCRIPTIONS, IMAGES, LOCATIONS = "transcription.txt", "line_images_normalized", "word_location.txt"
@@ -65,7 +66,7 @@ def read_folder(directory: Path) -> dict[str, list[Line]]:
 def _lines(
     images: Path, texts: dict[str, str], locations: dict[str, tuple[tuple[int, int], ...]], path: Path
 ) -> list[Line]:
-    pages = {page for _, page in _rows(path)}
+    pages = {page for _, page in rows(path)}
     return [
         Line(name, text, partial(read_grey, image), locations.get(name))
         for name, text in texts.items()
@@ -75,7 +76,7 @@ def _lines(
 
 def _transcriptions(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for number, row in _rows(path):
+    for number, row in rows(path):
         where = f"{path}, line {number}"
         name, *fields = row.split(" ")
         if not fields or not _NAME.fullmatch(name):
@@ -106,7 +107,7 @@ def _text(spelt: str, where: str) -> str:
 def _locations(path: Path, texts: dict[str, str]) -> dict[str, tuple[tuple[int, int], ...]]:
     """The first column of each word and one past its last; none where there is no such file."""
     locations = {}
-    for number, row in _rows(path) if path.is_file() else ():
+    for number, row in rows(path) if path.is_file() else ():
         where = f"{path}, line {number}"
         name, _, spans = row.rpartition(" ")
         name = name.partition(" ")[0]
@@ -125,12 +126,3 @@ def _locations(path: Path, texts: dict[str, str]) -> dict[str, tuple[tuple[int, 
 def _page(name: str) -> str:
     found = _NAME.fullmatch(name)
     return found["page"] if found else ""
-
-
-def _rows(path: Path) -> list[tuple[int, str]]:
-    """Lines that are not empty, with their numbers."""
-    try:
-        rows = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); it must be a text file in UTF-8") from error
-    return [(number, row.strip()) for number, row in enumerate(rows, 1) if row.strip()]

@@ -1,12 +1,10 @@
-"""The commands of the speech aligner: train, align, score, demo."""
+"""The commands of the speech aligner: train, align, score, recognise, demo."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +22,9 @@ from recipes.speech_alignment.formats import alignment_files, read_alignment
 from recipes.speech_alignment.intervals import FileAlignment
 from recipes.speech_alignment.jobs import Job, Source
 from recipes.speech_alignment.lexicon import Lexicon
+from recipes.speech_alignment.pool import side_by_side
+from recipes.speech_alignment.recognition import loop, read_words, recognise_recording
+from recipes.speech_alignment.scoring import edits, plain
 from recipes.speech_alignment.scoring import score as score_alignments
 
 app = typer.Typer(
@@ -41,6 +42,8 @@ LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Lines of a word an
 OtherLexicon = Annotated[Path | None, typer.Option("--lexicon", help="Another than the one trained with.")]
 ModelOut = Annotated[Path, typer.Option("--out", help="Folder for the model; goes on where it stopped.")]
 ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder that train made.")]
+Model = Annotated[Path, typer.Option("--model", help="Folder that train made.")]
+Words = Annotated[Path, typer.Option("--words", help="The words that may occur, blanks or lines between.")]
 AlignmentsOut = Annotated[Path, typer.Option("--out", help="Folder for the alignments.")]
 Formats = Annotated[str, typer.Option("--format", help="textgrid, ctm, json, srt, vtt, csv, commas between.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that align at the same time.")]
@@ -78,7 +81,10 @@ def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
         failed.append(message)
         _complain(message)
 
-    with stoppable(), tqdm(unit=" recordings", desc="training", mininterval=1) as bar:
+    with (
+        stoppable("from the last whole sweep"),
+        tqdm(unit=" recordings", desc="training", mininterval=1) as bar,
+    ):
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -116,12 +122,15 @@ def align(
     job.check()  # what is wrong with it is wrong at once
     recordings = Corpus(corpus).names
     failed = []
-    done = _map(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
-    with stoppable():
+    done = side_by_side(job, recordings, jobs) if cluster is None else spread(job, recordings, cluster)
+    with stoppable("with the recordings that are left"):
         for name, error in tqdm(done, total=len(recordings), unit=" recordings", desc="aligning"):
             if error is not None:
                 _complain(f"{name}: {error}")
                 failed.append(name)
+    flagged = [count for name in recordings if name not in failed and (count := job.flagged(name))]
+    if flagged:
+        typer.echo(f"{sum(flagged)} words are flagged, in {len(flagged)} recordings: look at these", err=True)
     _end("aligned", len(recordings), failed)
 
 
@@ -164,12 +173,28 @@ def _read_all(files: Mapping[str, Path], failed: list[str]) -> dict[str, FileAli
     return alignments
 
 
-def _map(job: Job, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
-    if jobs == 1:
-        yield from zip(names, map(job, names), strict=True)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from zip(names, pool.map(job, names, chunksize=4), strict=True)
+@app.command()
+def recognise(corpus: CorpusFolder, model: Model, words: Words) -> None:
+    """Says which of a few words are spoken in each recording, in any order; with the words of those that have
+    a text, how many edits make one the other."""
+    recordings, aligner, vocabulary = Corpus(corpus), SpeechAligner.load(model), read_words(words)
+    grammar = loop(aligner.model, aligner.lexicon, vocabulary)
+    failed, wrong, expected = list[str](), 0, 0
+    for name in recordings.names:
+        try:
+            recording = recordings[name]
+            found = recognise_recording(aligner.model, recording, grammar, vocabulary)
+        except DataError as error:
+            complain(f"{name}: {error}")
+            failed.append(name)
+            continue
+        typer.echo(f"{name}\t{' '.join(found)}")
+        text = list(filter(None, map(plain, (recording.transcript or "").split())))
+        if text:
+            wrong, expected = wrong + edits(text, found), expected + len(text)
+    if expected:
+        typer.echo(f"{wrong} edits for {expected} words: {wrong / expected:.2%}", err=True)
+    _end("recognised", len(recordings), failed)
 
 
 @app.command()

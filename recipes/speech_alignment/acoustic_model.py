@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gtn_ebm import DataError, Graph
+from gtn_ebm import DataError, Graph, Structure
 from gtn_ebm.dense import topologies
 from gtn_ebm.io.files import write_beside, write_whole
 from recipes.speech_alignment import audio, features
@@ -21,7 +22,7 @@ from recipes.speech_alignment.features import FEATURES, VIEWS
 from recipes.speech_alignment.gaussians import Gaussians
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
-FORMAT = "gtn_ebm speech alignment 1"
+FORMAT = "gtn_ebm speech alignment 3"
 """What ``model.json`` says that it is."""
 
 STATES = 3
@@ -33,11 +34,17 @@ SCALE = 0.1 / len(VIEWS)
 STAY = 0.87
 """The probability of another frame in a state, to begin with."""
 
+STAY_IN_STAR = 0.95
+
+LOOKED_AT = 50
+"""Frames of a recording that say whether it is noisy."""
+
 
 class AcousticModel(nn.Module):
     """Energies of frames: SCALE · −log p(frame | state), from mixtures of Gaussians.
 
-    Class STATES · u + k is state k of unit u; the last unit is STAR, any sound at all.
+    Class STATES · u + k is state k of unit u; the last unit is STAR, any sound at all. There are two sets of
+    mixtures, for recordings such as those of the corpus and for such with more noise.
 
     Args:
         phones: that words are made of.
@@ -45,7 +52,6 @@ class AcousticModel(nn.Module):
         components: Gaussians in a mixture.
     """
 
-    spread: Tensor
     stay: Tensor
     log_prior: Tensor
 
@@ -53,7 +59,7 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.phones, self.rate = list(phones), rate
         self.gaussians = Gaussians(self.classes, FEATURES, components)
-        self.register_buffer("spread", torch.ones(FEATURES))
+        self.noisy = Gaussians(self.classes, FEATURES, components)
         self.register_buffer("stay", torch.full((self.classes,), STAY))
         self.register_buffer("log_prior", torch.full((self.classes,), -math.log(self.classes)))
 
@@ -63,23 +69,37 @@ class AcousticModel(nn.Module):
         return [*self.phones, SILENCE, STAR]
 
     @property
+    def silence(self) -> int:
+        """The number of SILENCE among the units."""
+        return len(self.phones)
+
+    @property
     def classes(self) -> int:
         """States of phones and silence, without those of STAR."""
         return STATES * (len(self.phones) + 1)
 
     def features(self, samples: Samples, rate: int) -> Tensor:
-        """What the Gaussians see, [T, D]: cepstra less their mean, in units of their spread."""
-        sound = torch.from_numpy(audio.resampled(samples, rate, self.rate))
-        return features.seen(sound, self.rate) / self.spread
+        """What the Gaussians see, [T, D]: see ``features.seen``."""
+        return features.seen(torch.from_numpy(audio.resampled(samples, rate, self.rate)), self.rate)
 
     def emissions(self, samples: Samples, rate: int) -> Tensor:
         """Energies of samples [N] at this rate, [T, C], a frame every ``features.HOP`` seconds."""
         with torch.no_grad():
-            return self.energies(self.features(samples, rate))
+            frames = self.features(samples, rate)
+            return self.energies(frames, self.likelier(frames))
 
-    def energies(self, frames: Tensor) -> Tensor:
-        """Energies of features [T, D], [T, C]."""
-        negative = self.gaussians(frames)
+    def likelier(self, frames: Tensor) -> Gaussians:
+        """The set of mixtures under which a recording's features [T, D] are likelier, by some of them."""
+        some = frames[:: max(1, len(frames) // LOOKED_AT)]
+        return max(
+            self.gaussians,
+            self.noisy,
+            key=lambda each: float((self.log_prior - each(some)).logsumexp(1).sum()),
+        )
+
+    def energies(self, frames: Tensor, gaussians: Gaussians | None = None) -> Tensor:
+        """Energies of features [T, D] by one of the sets of mixtures, that of the corpus if None, [T, C]."""
+        negative = (gaussians or self.gaussians)(frames)
         phones = slice(0, STATES * len(self.phones))
         mixed = (self.log_prior[phones] - negative[:, phones]).logsumexp(1, keepdim=True)
         return SCALE * torch.cat([negative, (-mixed).expand(-1, STATES)], 1)
@@ -89,9 +109,24 @@ class AcousticModel(nn.Module):
         graph = topologies.hmm(len(self.units), STATES)
         return graph.with_energies(self.transitions(self.stay))
 
+    def row(self, units: Sequence[int]) -> tuple[Tensor, Graph]:
+        """The hidden Markov models of N units alone, one after the other: the class of each of their states,
+        [STATES · N], and a graph that reads the places of these."""
+        classes = (STATES * torch.tensor(units)[:, None] + torch.arange(STATES)).flatten()
+        places = np.arange(len(classes))
+        structure = Structure(
+            np.concatenate([places, places + 1]), np.concatenate([places + 1, places + 1]), np.tile(places, 2)
+        )
+        stay = _with_star(self.stay)[classes]
+        leave = -(1 - stay).log()
+        enter = torch.cat([leave.new_zeros(1), leave[:-1]])
+        final = torch.full((len(classes) + 1,), math.inf)
+        final[-1] = leave[-1]
+        return classes, Graph(structure, torch.cat([enter, -stay.log()]), final=final)
+
     def transitions(self, stay: Tensor) -> Tensor:
         """The energies of the arcs of ``topologies.hmm``, from probabilities of staying, [C]."""
-        stay = torch.cat([stay, stay.new_full((STATES,), 0.95)])
+        stay = _with_star(stay)
         leave = -(1 - stay).log().unflatten(0, (-1, STATES))
         return torch.cat(
             [stay.new_zeros(len(self.units)), -stay.log(), leave[:, :-1].flatten(), leave[:, -1]]
@@ -129,3 +164,7 @@ class AcousticModel(nn.Module):
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(f"{folder}: holds no model that can be read ({error})") from error
         return model
+
+
+def _with_star(stay: Tensor) -> Tensor:
+    return torch.cat([stay, stay.new_full((STATES,), STAY_IN_STAR)])

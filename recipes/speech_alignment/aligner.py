@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from gtn_ebm import DataError
-from recipes.speech_alignment import audio, features
+from recipes.speech_alignment import audio, features, noise
 from recipes.speech_alignment.acoustic_model import AcousticModel
 from recipes.speech_alignment.alignment import align
 from recipes.speech_alignment.corpus import Corpus, Recording
@@ -22,6 +25,9 @@ from recipes.speech_alignment.transcript import words_of
 
 HIGHEST_RATE = 16_000
 """Samples a second; there is nothing in speech beyond that helps to align it."""
+
+NOISE = (8.0, 22.0)
+"""Decibels of recordings above the noise that models of noisy ones are learnt with."""
 
 GUESSES = 2
 """Pronunciations of a word that is not in the lexicon."""
@@ -144,4 +150,13 @@ def lesson(recording: Recording, lexicon: Lexicon, rate: int) -> Lesson:
         raise DataError(f"{len(words)} words are too many for {len(frames) * features.HOP:.2f} s of sound")
     if features.is_silent(samples, rate):
         raise DataError("there is nothing but silence")
-    return Lesson(recording.name, frames, bands.mean(1), words)
+    return Lesson(recording.name, frames, bands.mean(1), words, partial(in_noise, recording, rate))
+
+
+def in_noise(recording: Recording, rate: int) -> list[Tensor]:
+    """The features of a recording in white noise, and in a murmur, [T, D] each; the same at each call."""
+    chance = np.random.default_rng(zlib.crc32(recording.name.encode()))
+    samples = recording.sound(rate).samples
+    noises = (noise.white(len(samples), chance), noise.murmur(samples, chance))
+    loud = (noise.noisy(samples, each, chance.uniform(*NOISE)) for each in noises)
+    return [features.seen(torch.from_numpy(each), rate) for each in loud]

@@ -2,104 +2,64 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from gtn_ebm import EPSILON, DataError, Graph, GraphBuilder, GraphError, compose
-from gtn_ebm.dense import Span, forced_align, posteriors
-from recipes.speech_alignment import features
+from gtn_ebm import DataError, GraphError, compose
+from gtn_ebm.dense import Span, forced_align
+from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.acoustic_model import STATES, AcousticModel
-from recipes.speech_alignment.audio import Samples
+from recipes.speech_alignment.audio import Passing, Samples
+from recipes.speech_alignment.boundaries import boundaries
 from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
-from recipes.speech_alignment.intervals import FileAlignment, Interval
+from recipes.speech_alignment.flags import Limits, as_alignment, check_fits
+from recipes.speech_alignment.intervals import FileAlignment
+from recipes.speech_alignment.joints import at_joints
 from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
+from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
-    SILENCE,
-    STAR,
     Prices,
     Token,
     Word,
     transcript,
     words_of,
 )
+from recipes.speech_alignment.windows import WINDOW, in_windows
 
-SAID = ("word", "repeated", "wrong")
-"""Kinds of pieces in which a word of the text is said."""
-
-SOFTNESS = 0.3
-"""Of energies once it is known what was spoken: expected boundaries gain by it."""
-
-ONSET = 2.0
-"""Frames that a sound begins after where silence seems to end: differences over time see it coming."""
-
-PRICES = Prices(silence=2.0, inserted=14.0, wrong=10.0, skipped=20.0, repeated=21.0, filler=14.0)
+PRICES = Prices(silence=2.0, inserted=14.0, wrong=11.0, skipped=20.0, repeated=21.0, filler=14.0)
 """Of what a text does not say: see docs/design.md."""
 
-STAR_PRICE = 0.4
+STAR_PRICE = 0.55
 """Of each frame that is any sound, so that what the text says is preferred."""
 
-LONGEST_WORD = 3.0
-"""Seconds from which on a word is too long."""
+SLACK = 0.2
+"""By which any sound may explain each frame better without its being held against a word."""
 
-SHORTEST_PHONE = STATES
-"""Frames, as few as a phone can take: it was pressed in."""
-
-LEAST_CONFIDENCE = 0.5
-
-MOST_UNHEARD = 0.5
-"""Share of the words of a text beyond which it is taken for another recording's."""
-
-WINDOW, MARGIN = 30.0, 8.0
-"""Seconds of a long recording that are looked at together, and of their end that are looked at again."""
-
-FASTEST = 5.0
-"""Words a second."""
-
-
-class Sounding(NamedTuple):
-    """A token as it was spoken: seconds, how many frames the best path gives it, and how probable it is."""
-
-    token: Token
-    start: float
-    end: float
-    frames: int
-    confidence: float
-
-
-class Piece(NamedTuple):
-    """What belongs together along the best path: one speaking of a word, a silence, or what is no word."""
-
-    kind: str
-    word: int
-    soundings: list[Sounding]
-
-    @property
-    def start(self) -> float:
-        return self.soundings[0].start
-
-    @property
-    def end(self) -> float:
-        return self.soundings[-1].end
+LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5, misfit=9.5)
+"""A phone of as few frames as it can take was pressed in."""
 
 
 def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileAlignment:
-    """Aligns a recording with its text.
+    """Aligns a recording with its text, a long one bit by bit, in memory that does not grow with its sound.
 
     Raises:
         DataError: the sound or the text cannot be read, has nothing in it, or does not fit the other.
     """
     words = words_of(recording.text, lexicon)
-    sound = recording.sound(model.rate)
-    flags = (f"mended: {sound.lost} bytes were lost in a copy as text",) if sound.lost else ()
-    return align_samples(model, sound.samples, words, lexicon, recording.name, flags)
+    _, duration = audio.rate_and_duration(recording.audio)
+    if duration > audio.LONG:
+        check_fits(words, duration)
+        sound = Passing(audio.blocks(recording.audio, model.rate))
+        pieces = in_windows(sound, model.rate, words, partial(_look, model, fillers=fillers_of(lexicon)))
+        return as_alignment(recording.name, sound.passed / model.rate, words, pieces, LIMITS)
+    whole = recording.sound(model.rate)
+    flags = (f"mended: {whole.lost} bytes were lost in a copy as text",) if whole.lost else ()
+    return align_samples(model, whole.samples, words, lexicon, recording.name, flags)
 
 
 def align_samples(
@@ -111,49 +71,48 @@ def align_samples(
     flags: tuple[str, ...] = (),
 ) -> FileAlignment:
     """The same of samples [N] at the model's rate, and words."""
-    fillers = [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
-    duration = len(samples) / model.rate
-    if duration <= WINDOW:
-        if features.is_silent(torch.from_numpy(samples), model.rate):
-            raise DataError("there is nothing but silence")
-        pieces = pieces_of(soundings(model, samples, words, fillers))
+    look, duration = partial(_look, model, fillers=fillers_of(lexicon)), len(samples) / model.rate
+    check_fits(words, duration)
+    if duration > WINDOW:
+        pieces = in_windows(Passing([samples]), model.rate, words, look)
+    elif features.is_silent(torch.from_numpy(samples), model.rate):
+        raise DataError("there is nothing but silence")
     else:
-        pieces = _in_windows(model, samples, words, fillers)
-    return as_alignment(name, duration, words, pieces, flags)
+        spoken = soundings(model, samples, words, fillers_of(lexicon))
+        pieces = pieces_of(_joined(spoken, samples, model.rate))
+    return as_alignment(name, duration, words, pieces, LIMITS, flags)
 
 
-def _in_windows(
-    model: AcousticModel, samples: Samples, words: Sequence[Word], fillers: Sequence[Pronunciation]
-) -> list[Piece]:
-    """A long recording bit by bit: the memory and the time of each bit depend on WINDOW alone.
+def _joined(spoken: Sequence[Sounding], samples: Samples, rate: int) -> list[Sounding]:
+    """The same, with pauses where their noise is if a few words were joined to a recording (``joints``).
 
-    In each window as many words are aligned as the fastest speaker says in it, and the sound may end behind
-    any of them. What ends before the margin stays; the next window begins there.
+    What passes by in windows keeps its boundaries: long recordings are cut in the pauses of those who speak,
+    which are not over where the cut is.
     """
-    pieces: list[Piece] = []
-    width, begin, done = round(WINDOW * model.rate), 0, 0
-    while True:
-        last = begin + width >= len(samples)
-        count = len(words) if last else done + round(WINDOW * FASTEST)
-        found = pieces_of(
-            soundings(
-                model, samples[begin : begin + width], words[done:count], fillers, open_end=count < len(words)
-            )
-        )
-        if not last:
-            found = [piece for piece in found if piece.end <= WINDOW - MARGIN]
-        time = begin / model.rate
-        pieces += [_moved(piece, time, done) for piece in found]
-        if last:
-            return pieces
-        begin += round((found[-1].end if found else WINDOW - MARGIN) * model.rate)
-        done = max([done, *(piece.word + 1 for piece in pieces if piece.kind in SAID)])
+    times = [each.start / HOP for each in spoken] + [spoken[-1].end / HOP]
+    pauses = [each.token.kind == "silence" for each in spoken]
+    begins = [min(HOP * time, spoken[-1].end) for time in at_joints(times, pauses, samples, rate)]
+    return [
+        each._replace(start=start, end=end)
+        for each, (start, end) in zip(spoken, pairwise(begins), strict=True)
+    ]
 
 
-def _moved(piece: Piece, time: float, words: int) -> Piece:
-    """Later by seconds and words."""
-    moved = [each._replace(start=each.start + time, end=each.end + time) for each in piece.soundings]
-    return Piece(piece.kind, piece.word + words, moved)
+def fillers_of(lexicon: Lexicon) -> list[Pronunciation]:
+    """Of those FILLERS that the lexicon has."""
+    return [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
+
+
+def _look(
+    model: AcousticModel,
+    samples: Samples,
+    words: Sequence[Word],
+    *,
+    fillers: Sequence[Pronunciation],
+    open_start: bool = False,
+    open_end: bool = False,
+) -> list[Piece]:
+    return pieces_of(soundings(model, samples, words, fillers, open_end, open_start))
 
 
 def soundings(
@@ -162,18 +121,17 @@ def soundings(
     words: Sequence[Word],
     fillers: Sequence[Pronunciation] = (),
     open_end: bool = False,
+    open_start: bool = False,
 ) -> list[Sounding]:
     """What is spoken along the best path, one token after the other.
 
     The best path alone says what was spoken, so that what might have been said instead takes nothing from a
-    clean text. A boundary is where it is expected, given that row of tokens: from the middle of one to that
-    of the next, it is the sum over frames of the probability that the first still sounds. That is nearer the
-    truth on average than where the best path changes, and finer than frames.
+    clean text. When it was spoken is asked of that row of tokens alone.
 
     Raises:
         DataError: the text is too long for the sound.
     """
-    given = transcript(words, model.units, PRICES, fillers, open_end)
+    given = transcript(words, model.units, PRICES, fillers, open_end, open_start)
     emissions = model.emissions(samples, model.rate)
     emissions[:, model.classes :] += STAR_PRICE
     with torch.no_grad():
@@ -187,15 +145,11 @@ def soundings(
             ) from error
         spans, tokens = alignment.spans, [given.tokens[span.label] for span in alignment.spans]
         units = [model.units.index(token.unit) for token in tokens]
-        row = compose(model.topology(), _row(units))
-        classes = posteriors(SOFTNESS * emissions[None], None, [row]).classes[0]
-    probable = classes.unflatten(1, (-1, STATES)).sum(2).numpy().clip(0.0, 1.0)
-    silence = model.units.index(SILENCE)
-    between = [
-        _expected(probable, span, other, unit, next_unit, ONSET if unit == silence else 0.0)
-        for (span, other), (unit, next_unit) in zip(pairwise(spans), pairwise(units), strict=True)
-    ]
-    times = [0.0, *between, float(len(emissions))]
+        classes = torch.from_numpy(alignment.labels)[:, None]
+        better = emissions.gather(1, classes)[:, 0] - (emissions[:, -1] - STAR_PRICE) - SLACK
+    change = features.change(torch.from_numpy(samples), model.rate)
+    between, probable = boundaries(model, emissions, change, spans, units)
+    times = [0.0, *between.tolist(), float(len(emissions))]
     end = len(samples) / model.rate
     return [
         Sounding(
@@ -203,108 +157,25 @@ def soundings(
             min(start * HOP, end),
             min(stop * HOP, end),
             span.end - span.start,
-            float(probable[span.start : span.end, unit].mean()),
+            float(confidence),
+            misfit,
         )
-        for token, span, unit, (start, stop) in zip(tokens, spans, units, pairwise(times), strict=True)
+        for token, span, confidence, misfit, (start, stop) in zip(
+            tokens, spans, probable, misfits(better.tolist(), tokens, spans), pairwise(times), strict=True
+        )
     ]
 
 
-def _row(units: Sequence[int]) -> Graph:
-    """These units and nothing else."""
-    build = GraphBuilder()
-    here = build.state(initial=0.0)
-    for place, unit in enumerate(units, 1):
-        after = build.state(final=0.0 if place == len(units) else math.inf)
-        build.arc(here, after, unit, EPSILON)
-        here = after
-    return build.graph()
-
-
-def _expected(
-    probable: NDArray[np.float32], span: Span, other: Span, unit: int, next_unit: int, late: float
-) -> float:
-    """The boundary between two spans, in frames, by the probabilities of units [T, U]; so much later, but
-    within the second."""
-    if unit == next_unit:
-        return float(span.end)
-    first, last = (span.start + span.end) // 2, (other.start + other.end) // 2
-    before, after = probable[first:last, unit], probable[first:last, next_unit]
-    boundary = float(first + (before / np.maximum(before + after, 1e-9)).sum())
-    return min(boundary + late, max(boundary, other.end - 1.0))
-
-
-def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
-    """Tokens of one word put together."""
-    pieces: list[Piece] = []
-    for each in spoken:
-        kind, word, _ = each.token
-        before = pieces[-1] if pieces else None
-        goes_on = (
-            before
-            and before.word == word
-            and ((kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler")
-        )
-        if before and goes_on:
-            before.soundings.append(each)
-        else:
-            pieces.append(Piece(kind, word, [each]))
-    return pieces
-
-
-def as_alignment(
-    name: str, duration: float, words: Sequence[Word], pieces: Sequence[Piece], flags: tuple[str, ...] = ()
-) -> FileAlignment:
-    """Intervals of words and phones, with flags. Of a word that was said again the last time counts.
-
-    Raises:
-        DataError: most words are not heard.
-    """
-    said = {piece.word: place for place, piece in enumerate(pieces) if piece.kind in SAID}
-    found: list[Interval] = []
-    number, here = 0, 0.0
-    for place, piece in enumerate(pieces):
-        if piece.kind == "silence":
-            continue
-        final = said.get(piece.word) == place
-        if final:
-            found += [_skipped(word, here) for word in words[number : piece.word]]
-            number = piece.word + 1
-        found.append(_interval(piece, words, again=piece.kind in SAID and not final))
-        here = piece.end
-    found += [_skipped(word, here) for word in words[number:]]
-    unheard = sum(bool({"skipped", "wrong"} & set(word.flags)) for word in found)
-    if unheard > MOST_UNHEARD * len(words):
-        raise DataError(
-            f"the text does not fit {duration:.2f} s of sound: of {len(words)} words {unheard} are not heard"
-        )
-    phones = [
-        _phone(each) for piece in pieces for each in piece.soundings if each.token.unit not in (SILENCE, STAR)
-    ]
-    return FileAlignment(name, duration, tuple(found), tuple(phones), flags)
-
-
-def _skipped(word: Word, time: float) -> Interval:
-    return Interval(time, time, word.label, 0.0, ("skipped",))
-
-
-def _interval(piece: Piece, words: Sequence[Word], again: bool) -> Interval:
-    frames = [each.frames for each in piece.soundings]
-    confidence = float(np.average([each.confidence for each in piece.soundings], weights=frames))
-    if piece.kind not in SAID:
-        label = "".join(each.token.unit for each in piece.soundings)
-        return Interval(piece.start, piece.end, label, confidence, ("inserted",))
-    word, flags = words[piece.word], list[str]()
-    if piece.kind == "wrong":
-        flags.append("wrong" if word.pronunciations else "unknown")
-    elif again:
-        flags.append("repeated")
-    elif confidence < LEAST_CONFIDENCE:
-        flags.append("low confidence")
-    if piece.end - piece.start > LONGEST_WORD:
-        flags.append("too long")
-    return Interval(piece.start, piece.end, word.label, confidence, tuple(flags))
-
-
-def _phone(each: Sounding) -> Interval:
-    flags = ("too short",) if each.frames <= SHORTEST_PHONE else ()
-    return Interval(each.start, each.end, each.token.unit, each.confidence, flags)
+def misfits(better: Sequence[float], tokens: Sequence[Token], spans: Sequence[Span]) -> list[float]:
+    """Of each token the most that a stretch of frames adds up to which ends in it, and goes no further back
+    than its word (Page's cumulative sum, 1954), by how much ``better`` any sound explains each frame."""
+    found, total = list[float](), 0.0
+    for before, token, span in zip([None, *tokens[:-1]], tokens, spans, strict=True):
+        if before is None or (before.kind, before.word) != (token.kind, token.word):
+            total = 0.0
+        most = 0.0
+        for each in better[span.start : span.end]:
+            total = max(0.0, total + each)
+            most = max(most, total)
+        found.append(most)
+    return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from gtn_ebm import DataError
 from recipes.speech_alignment.restoration import restored
@@ -19,8 +19,14 @@ Samples = NDArray[np.float32]
 SHORTEST = 0.05
 """Seconds of sound that anything can be found in."""
 
+LONG = 60.0
+"""Seconds from which on a recording is not held as a whole."""
+
 BLOCK = 1 << 20
 """Samples read at once."""
+
+REACH = 10
+"""Samples of the lower rate on either side that one of another rate depends on."""
 
 
 def rate_and_duration(path: Path) -> tuple[int, float]:
@@ -71,19 +77,85 @@ def read(path: Path, rate: int) -> Sound:
                 samples, lost = np.concatenate([block.mean(1) for block in blocks]), 0
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path}: cannot be read as sound ({_reason(error)})") from error
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path}: holds samples that are no numbers; convert it anew")
+    _check_finite(path, samples)
     return Sound(resampled(samples.astype(np.float32, copy=False), original, rate), lost)
+
+
+def blocks(path: Path, rate: int) -> Iterator[Samples]:
+    """A recording bit by bit, its channels' mean, at this rate; such as were copied as text are not mended.
+
+    Raises:
+        DataError: as of ``read``.
+    """
+    rate_and_duration(path)
+    try:
+        with soundfile.SoundFile(path) as sound:
+            read = sound.blocks(BLOCK, dtype="float32", always_2d=True)
+            checked = (_check_finite(path, block.mean(1)) for block in read)
+            yield from resampled_blocks(checked, sound.samplerate, rate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as sound ({_reason(error)})") from error
 
 
 def resampled(samples: Samples, original: int, rate: int) -> Samples:
     """The same sound at another rate."""
     if original == rate:
         return samples
+    from scipy.signal import resample_poly  # takes as long to import as some recordings to align
+
     common = math.gcd(original, rate)
     result: Samples = resample_poly(samples, rate // common, original // common).astype(np.float32)
     return result
 
 
+def resampled_blocks(blocks: Iterable[Samples], original: int, rate: int) -> Iterator[Samples]:
+    """The same of a sound in blocks: what ``resampled`` makes of the whole, but for rounding."""
+    if original == rate:
+        yield from blocks
+        return
+    up, down = (each // math.gcd(original, rate) for each in (rate, original))
+    around = down * (REACH * max(up, down) // (up * down) + 2)
+    held, before = np.zeros(0, np.float32), 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        until = (len(held) - around) // down * down
+        if until > before:
+            yield resampled(held, original, rate)[before * up // down : until * up // down]
+            held, before = held[max(0, until - around) :], min(until, around)
+    yield resampled(held, original, rate)[before * up // down :]
+
+
+class Passing:
+    """A sound that is looked at from its beginning on, of which no more is held than what is looked at; or
+    rows of anything else in place of samples.
+
+    Attributes:
+        passed: samples that were read so far.
+    """
+
+    def __init__(self, blocks: Iterable[Samples]):
+        self._blocks, self._held, self.passed = iter(blocks), np.zeros(0, np.float32), 0
+
+    def window(self, begin: int, width: int) -> tuple[Samples, bool]:
+        """Samples from ``begin`` on, which never falls, and whether they are the last."""
+        while self.passed <= begin + width and (block := next(self._blocks, None)) is not None:
+            held = self._from(begin)
+            self._held = np.concatenate([held, block]) if len(held) else block
+            self.passed += len(block)
+        self._held = self._from(begin)
+        return self._held[:width], len(self._held) <= width
+
+    def _from(self, begin: int) -> Samples:
+        return self._held[max(0, begin - self.passed + len(self._held)) :]
+
+
+def _check_finite(path: Path, samples: Samples) -> Samples:
+    if not np.isfinite(samples).all():
+        raise DataError(f"{path}: holds samples that are no numbers; convert it anew")
+    return samples
+
+
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).rstrip(".").rpartition(": ")[2]

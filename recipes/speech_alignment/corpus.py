@@ -71,8 +71,14 @@ class Corpus:
         self.directory = directory
         if not directory.is_dir():
             raise DataError(f"{directory}: no such folder; give one of recordings and their texts")
-        found = sorted(path for path in directory.rglob("*") if path.suffix.lower() in SOUNDS)
-        self.paths = {path.relative_to(directory).with_suffix("").as_posix(): path for path in found}
+        sounds = (path for path in directory.rglob("*") if path.suffix.lower() in SOUNDS)
+        found = sorted(path for path in sounds if not path.is_dir())
+        self.paths: dict[str, Path] = {}
+        self._twins: dict[str, Path] = {}
+        for path in found:
+            name = path.relative_to(directory).with_suffix("").as_posix()
+            if self.paths.setdefault(name, path) != path:
+                self._twins[name] = path
         if not self.paths:
             raise DataError(f"{directory}: holds no {' or '.join(SOUNDS)}")
 
@@ -91,9 +97,11 @@ class Corpus:
         """The recording of this name, with what stands beside it.
 
         Raises:
-            DataError: a text or its times cannot be read.
+            DataError: a text or its times cannot be read, or there are two recordings or texts of this name.
         """
         path = self.paths[name]
+        if name in self._twins:
+            raise DataError(f"{path} and {self._twins[name].name} have one name; rename one of them")
         reference = _reference(path, name)
         text = _transcript(path)
         if text is None and reference is not None:
@@ -102,11 +110,12 @@ class Corpus:
 
 
 def _transcript(sound: Path) -> str | None:
-    for suffix in TEXTS:
-        path = sound.with_suffix(suffix)
-        if path.exists() and not (suffix == ".lab" and has_times(path)):
-            return read_text(path)
-    return None
+    paths = [sound.with_suffix(suffix) for suffix in TEXTS]
+    paths = [path for path in paths if path.exists() and not (path.suffix == ".lab" and has_times(path))]
+    texts = [read_text(path) for path in paths]
+    if len({" ".join(text.split()) for text in texts}) > 1:
+        raise DataError(f"{paths[0]} and {paths[1].name} say different things; remove one of them")
+    return texts[0] if texts else None
 
 
 def _reference(sound: Path, name: str) -> FileAlignment | None:

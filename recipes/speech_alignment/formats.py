@@ -2,8 +2,9 @@
 
 JSON and CSV hold everything, with times to the microsecond. A TextGrid has no confidence, and keeps flags
 in a tier of their own, for the eye; of a word without length, such as a skipped one, it has nothing but
-the flag. CTM has no flags, and subtitles (SRT and WebVTT) only the words, a cue each; these three count in
-milliseconds and end where the last word does.
+the flag. CTM has flags in comments, for the eye, too. Subtitles (SRT and WebVTT) have only the words, a cue
+each, flagged ones in red, WebVTT with a note of what it is. These three count in milliseconds and end where
+the last word does.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ TIMIT_SILENCES = frozenset({"h#", "pau", "epi"})
 
 HTK_UNIT = 1e-7
 """Seconds of a time in HTK's label files."""
+
+RED = "#ff8a80"
+"""Of flagged words in subtitles, which are read on dark ground."""
 
 MARKED_SILENCES = frozenset({"", "sil", "sp", "<eps>", "<sil>"})
 """Labels of intervals where nothing is said, as aligners write them in TextGrids."""
@@ -324,7 +328,8 @@ class _Tokens:
 def _write_ctm(alignment: FileAlignment) -> list[str]:
     """NIST's lines ``recording channel start duration label confidence``, words and phones in a file each."""
     recording = "_".join(alignment.name.split())
-    return [_ctm_lines(recording, tier) for tier in (alignment.words, alignment.phones)]
+    whole = f";; {', '.join(alignment.flags)}\n" if alignment.flags else ""
+    return [whole + _ctm_lines(recording, tier) for tier in (alignment.words, alignment.phones)]
 
 
 def _ctm_lines(recording: str, intervals: Iterable[Interval]) -> str:
@@ -333,6 +338,8 @@ def _ctm_lines(recording: str, intervals: Iterable[Interval]) -> str:
         if interval.label.split() != [interval.label]:
             raise DataError(f"{recording}: CTM cannot hold {interval.label!r}, which has a space in it")
         start, end = round(interval.start, 3), round(interval.end, 3)
+        if interval.flags:
+            lines.append(f";; {start:.3f} {interval.label}: {', '.join(interval.flags)}\n")
         lines.append(
             f"{recording} 1 {start:.3f} {end - start:.3f} {interval.label} {interval.confidence:.4f}\n"
         )
@@ -414,20 +421,41 @@ def _of_json(each: dict[str, Any]) -> Interval:
 
 
 def _write_srt(alignment: FileAlignment) -> list[str]:
-    cues = (
-        f"{number}\n{_cue(word, ',')}\n{word.label}\n\n" for number, word in enumerate(_spoken(alignment), 1)
-    )
+    cues = []
+    for number, word in enumerate(_spoken(alignment), 1):
+        label = f'<font color="{RED}">{word.label}</font>' if word.flags else word.label
+        cues.append(f"{number}\n{_cue(word, ',')}\n{label}\n\n")
     return ["".join(cues)]
 
 
 def _write_vtt(alignment: FileAlignment) -> list[str]:
-    cues = (f"{_cue(word, '.')}\n{html.escape(word.label, quote=False)}\n\n" for word in _spoken(alignment))
-    return ["WEBVTT\n\n" + "".join(cues)]
+    head = f"WEBVTT\n\nSTYLE\n::cue(.flagged) {{ color: {RED}; }}\n\n"
+    if alignment.flags:
+        head += f"NOTE {_note(', '.join(alignment.flags))}\n\n"
+    cues = []
+    for word in alignment.words:
+        label = html.escape(word.label, quote=False)
+        if word.flags:
+            cues.append(f"NOTE {_note(f'{word.start:.3f} {word.label}: ' + ', '.join(word.flags))}\n\n")
+            label = f"<c.flagged>{label}</c>"
+        if _is_shown(word):
+            cues.append(f"{_cue(word, '.')}\n{label}\n\n")
+    return [head + "".join(cues)]
+
+
+def _note(text: str) -> str:
+    """Without what would end a comment or make it a cue."""
+    return " ".join(text.replace("-->", "→").split())
 
 
 def _spoken(alignment: FileAlignment) -> list[Interval]:
-    """The words that subtitles can show: those of a millisecond and more."""
-    return [word for word in alignment.words if round(word.end, 3) > round(word.start, 3)]
+    """The words that subtitles can show."""
+    return [word for word in alignment.words if _is_shown(word)]
+
+
+def _is_shown(word: Interval) -> bool:
+    """Whether it has a millisecond or more."""
+    return round(word.end, 3) > round(word.start, 3)
 
 
 def _cue(word: Interval, point: str) -> str:
@@ -471,7 +499,9 @@ def _read_subtitles(name: str, sources: Sequence[Source]) -> FileAlignment:
 
 def _plain(source: Source, text: list[str]) -> str:
     joined = " ".join(" ".join(text).split())
-    return html.unescape(re.sub(r"<[^>]*>", "", joined)) if source.path.suffix.lower() == ".vtt" else joined
+    if source.path.suffix.lower() == ".vtt":
+        return html.unescape(re.sub(r"<[^>]*>", "", joined))
+    return re.sub(r"</?font\b[^>]*>", "", joined)
 
 
 def _seconds(clock: Sequence[str | None]) -> float:

@@ -61,9 +61,11 @@ class Gaussians(nn.Module):
         """−log p(frame | class), [T, C], of frames [T, D]."""
         return -self.joint(frames).logsumexp(2)
 
-    def statistics(self, frames: Tensor, posteriors: Tensor) -> Statistics:
-        """Of frames [T, D] that belong to classes with probabilities [T, C]."""
+    def statistics(self, frames: Tensor, posteriors: Tensor, noisy: Tensor | None = None) -> Statistics:
+        """Of frames [T, D] that belong to classes with probabilities [T, C]; or of the same frames in noise
+        [T, D], if given, each in the component to which it belongs without."""
         shares = (self.joint(frames).softmax(2) * posteriors[:, :, None]).flatten(1).T
+        frames = frames if noisy is None else noisy
         counts = self.log_weights.shape
         return Statistics(
             shares.sum(1).unflatten(0, counts),

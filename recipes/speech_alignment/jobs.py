@@ -12,7 +12,7 @@ import torch
 
 from gtn_ebm import DataError, GtnEbmError
 from gtn_ebm.io.files import write_whole
-from recipes.speech_alignment import audio, pretrained
+from recipes.speech_alignment import audio, player, pretrained
 from recipes.speech_alignment.aligner import SpeechAligner
 from recipes.speech_alignment.corpus import Corpus, Recording
 from recipes.speech_alignment.formats import format_by_name, write_alignment
@@ -87,7 +87,8 @@ class Source:
     def files(self, name: str) -> list[Path]:
         """What the alignment of a recording depends on, besides the recording."""
         given = [self.lexicon, self.weights, self.tokens]
-        model = [] if self.model is None else [Path(self.model) / "model.safetensors"]
+        names = ["model.safetensors", "model.json", *["lexicon.txt"] * (self.lexicon is None)]
+        model = [] if self.model is None else [Path(self.model) / name for name in names]
         matrix = [] if self.scores is None else [self.matrix(name)]
         return [*model, *matrix, *(Path(each) for each in given if each is not None)]
 
@@ -105,6 +106,14 @@ def _network(name: str, weights: str | None) -> pretrained.Network:
 @cache
 def _corpus(folder: str) -> Corpus:
     return Corpus(Path(folder))
+
+
+def _shown(recording: Recording) -> audio.Samples:
+    """Of a long recording no more than pictures show, and than tells players that it is long."""
+    if audio.rate_and_duration(recording.audio)[1] <= audio.LONG:
+        return recording.sound(SHOWN_RATE).samples
+    sound = audio.Passing(audio.blocks(recording.audio, SHOWN_RATE))
+    return sound.window(0, round((player.LONGEST_INSIDE + 1) * SHOWN_RATE))[0]
 
 
 @dataclass(frozen=True)
@@ -141,25 +150,37 @@ class Job:
         try:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)
-            mark = self._place(f".done/{name}", ".sha256")
-            if mark.exists() and mark.read_text() == digest and all(map(Path.exists, self._results(name))):
+            mark = self._mark(name)
+            done = mark.exists() and mark.read_text().partition("\n")[0] == digest
+            if done and all(map(Path.exists, self._results(name))):
                 return None
             alignment = self.source.align(recording)
             for format_name in self.formats:
                 write_alignment(alignment, Path(self.out), format_name)
             self._show(recording, alignment)
             mark.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(mark, digest)
-        except (GtnEbmError, OSError) as error:
+            flagged = sum(bool(word.flags) for word in alignment.words)
+            write_whole(mark, f"{digest}\n{flagged} of {len(alignment.words)} words flagged\n")
+        except GtnEbmError as error:
             return str(error)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return None
 
-    def _show(self, recording: Recording, alignment: FileAlignment) -> None:
-        from recipes.speech_alignment import pictures, player
+    def flagged(self, name: str) -> int:
+        """How many words of a recording that is done are flagged."""
+        return int(self._mark(name).read_text().split()[1])
 
+    def _mark(self, name: str) -> Path:
+        """The file that says that a recording is done."""
+        return self._place(f".done/{name}", ".sha256")
+
+    def _show(self, recording: Recording, alignment: FileAlignment) -> None:
         if self.pictures is None and not self.player:
             return
-        samples = recording.sound(SHOWN_RATE).samples
+        from recipes.speech_alignment import pictures  # matplotlib takes a second
+
+        samples = _shown(recording)
         if self.pictures is not None:
             path = self._place(recording.name, f".{self.pictures}")
             pictures.write_picture(path, alignment, samples, SHOWN_RATE)

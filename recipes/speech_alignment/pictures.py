@@ -40,7 +40,8 @@ def write_picture(path: Path, alignment: FileAlignment, samples: Samples, rate: 
 
     Args:
         path: of the picture; its folder is made.
-        alignment: of the recording; a flagged word or phone is red, a skipped word a red mark.
+        alignment: of the recording; a flagged word or phone is red, and a word says why; a skipped word is a
+            red mark.
         samples: the recording, [N] in [−1, 1].
         rate: samples a second.
 
@@ -73,7 +74,7 @@ def picture(alignment: FileAlignment, samples: Samples, rate: int) -> Figure:
         _draw_tiers(tiers, alignment, span)
         _draw_confidence(sure, alignment.words, span)
         for boundary in {time for word in alignment.words for time in (word.start, word.end)}:
-            for axis in (waves, sounds, sure):
+            for axis in (waves, sounds, sure) if span[0] <= boundary <= span[1] else ():
                 axis.axvline(boundary, color="black", linewidth=0.4, alpha=0.5)
         sure.set_xlim(*span)
     _write_title(figure, alignment, duration, rows)
@@ -134,9 +135,11 @@ def _draw_tiers(axis: Axes, alignment: FileAlignment, span: tuple[float, float])
             else:
                 axis.plot([each.start], [2.0], "v", color="tab:red", markersize=5)
                 place, look, bottom = each.start, "tab:red", 2.05
+            flagged = bool(each.flags) and tier == 1.0 and each.end > each.start
+            label = f"{each.label}\n{', '.join(each.flags)}" if flagged else each.label
             axis.text(
-                place, bottom + 0.45, each.label, fontsize=size, color=look, ha="center", va="center",
-                parse_math=False, clip_on=True,
+                place, bottom + 0.45, label, fontsize=size - 2 * flagged, color=look, ha="center",
+                va="center", parse_math=False, clip_on=True,
             )  # fmt: skip
     axis.set(ylim=(0, 3 if skipped else 2), yticks=[0.5, 1.5], yticklabels=["phones", "words"])
     axis.tick_params("y", length=0)

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -71,15 +72,14 @@ def _lines(alignment: FileAlignment) -> Iterator[list[tuple[Interval, list[Inter
         *(k + 1 for k, (one, other) in enumerate(pairwise(words)) if other.start - one.end > PAUSE),
         len(words),
     ]
-    phones = list(alignment.phones)
+    middles = [(phone.start + phone.end) / 2 for phone in alignment.phones]
+    here = 0
     for begin, end in pairwise(breaks):
         line = []
         for word in words[begin:end]:
-            middle = [(phone.start + phone.end) / 2 for phone in phones]
-            count = sum(place < word.end for place in middle)
-            own = [p for p, place in zip(phones[:count], middle, strict=False) if place >= word.start]
+            first, here = here, max(here, bisect_left(middles, word.end))
+            own = [alignment.phones[k] for k in range(first, here) if middles[k] >= word.start]
             line.append((word, own))
-            phones = phones[count:]
         yield line
 
 
@@ -104,7 +104,7 @@ body {{ font: 16px/1.4 system-ui, sans-serif; color: #222; }}
 body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }}
 h1 {{ font-size: 1.2rem; overflow-wrap: anywhere; }}
 audio {{ width: 100%; position: sticky; top: .5rem; }}
-p {{ margin: .8rem 0; }}
+p {{ margin: .8rem 0; content-visibility: auto; contain-intrinsic-height: auto 4rem; }}
 button {{ font: inherit; background: #eef3f8; border: 1px solid #c6d3e0; border-radius: .3rem; }}
 button {{ margin: .15rem; padding: .15rem .4rem; cursor: pointer; vertical-align: top; }}
 button small {{ display: block; color: #556; font-size: .7rem; min-height: 1em; }}
@@ -118,7 +118,16 @@ button.playing {{ background: #ffe08a; }}
 <audio controls preload="auto" src="{2}"></audio>
 {lines}<script>
 const audio = document.querySelector("audio"), words = [...document.querySelectorAll("button")];
-let end = Infinity;
+const starts = words.map(word => Number(word.dataset.start));
+let end = Infinity, playing = null;
+function spoken(time) {{  // the last word that has begun, unless it has ended
+  let low = 0, high = starts.length;
+  while (low < high) {{
+    const middle = (low + high) >> 1;
+    if (starts[middle] <= time) low = middle + 1; else high = middle;
+  }}
+  return low && time < words[low - 1].dataset.end ? words[low - 1] : null;
+}}
 for (const word of words) word.onclick = event => {{
   audio.currentTime = word.dataset.start;
   end = event.shiftKey || word.className === "skipped" ? Infinity : Number(word.dataset.end);
@@ -128,8 +137,12 @@ audio.onseeking = () => {{ if (audio.currentTime > end) end = Infinity; }};
 (function follow() {{
   const now = audio.currentTime;
   if (now >= end) {{ audio.pause(); end = Infinity; }}
-  for (const word of words)
-    word.classList.toggle("playing", !audio.paused && now >= word.dataset.start && now < word.dataset.end);
+  const word = audio.paused ? null : spoken(now);
+  if (word !== playing) {{
+    playing?.classList.remove("playing");
+    word?.classList.add("playing");
+    playing = word;
+  }}
   requestAnimationFrame(follow);
 }})();
 </script></body></html>

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gtn_ebm import DataError, Graph, GraphBuilder, GraphError, Symbols, compose
+from gtn_ebm import DataError, Symbols, compose
 from gtn_ebm.dense import forced_align, topologies
-from recipes.speech_alignment.intervals import FileAlignment, Interval
-from recipes.speech_alignment.readings import readings
+from recipes.speech_alignment.audio import Passing
+from recipes.speech_alignment.flags import Limits, as_alignment, check_fits
+from recipes.speech_alignment.intervals import FileAlignment
+from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
+from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
+from recipes.speech_alignment.transcript import SILENCE, STAR, Prices, Token, Word, transcript, words_of
+from recipes.speech_alignment.windows import in_windows
 
-BLANKS = ("-", "<blank>", "[PAD]", "<pad>", "blank", "ε")
-"""What token lists call the blank of connectionist temporal classification."""
+BLANKS = ("<blank>", "[PAD]", "<pad>", "blank", "ε", "-")
+"""What token lists call the blank of connectionist temporal classification; "-" is a letter where there is
+another of these."""
 
 SEPARATORS = ("|", " ", "▁")
 """What they call the token between words."""
@@ -31,9 +38,13 @@ SEPARATORS = ("|", " ", "▁")
 CHUNK, CONTEXT = 30.0, 2.0
 """Seconds that a network hears at once, and of them those on either side that are heard again."""
 
-LONGEST_WORD = 3.0
-LEAST_CONFIDENCE = 0.1
-"""Words beyond these are flagged."""
+LIMITS = Limits(word=3.0, phone=0, confidence=0.1, misfit=math.inf)
+
+PRICES = Prices(silence=0.0, inserted=6.5, wrong=6.5, skipped=6.5, repeated=6.5)
+"""Of what a text does not say, in nats: a letter or two that the network is sure are others."""
+
+STAR_PRICE = 0.5
+"""Of each frame that is any sound."""
 
 
 class Emissions(NamedTuple):
@@ -164,103 +175,92 @@ def read_emissions(path: Path, tokens: Path, duration: float) -> Emissions:
 
 
 def align(emissions: Emissions, text: str, name: str, duration: float) -> FileAlignment:
-    """The times of the words of a text; numbers and abbreviations in the reading that fits best.
+    """The times of the words of a text, in any of its readings, and what the text does not say: a graph of
+    what may have been said (see ``transcript``), over letters, which are the phones here.
 
-    The confidence of a word is the geometric mean of its letters' probabilities over their frames. The phones
-    are the letters.
+    A star takes any frames, each at the energy of its likeliest token and STAR_PRICE. The confidence of a
+    word is the geometric mean of its letters' probabilities over their frames.
 
     Raises:
-        DataError: the text is empty, has a word without a token for any of its letters, or is too long.
+        DataError: the text is empty, has no word that the network has letters for, or does not fit.
     """
     tokens = Symbols(emissions.tokens)
     blank = next((tokens.label(each) for each in BLANKS if each in tokens), 0)
-    words = text.split()
-    graph, owners = _text_graph([_spellings(word, tokens, blank) for word in words])
-    alignments = compose(topologies.correct_ctc(len(tokens), blank).to(torch.float64), graph)
-    try:
-        (found,) = forced_align(_without_separator(emissions, blank)[None], None, alignments, blank)
-    except GraphError as error:
-        raise DataError(f"{name}: the text does not fit into its {duration:.1f} s: {error}") from error
-    spans = [(owners[span.label], span) for span in found.spans]
-    letters = [
-        (owner, _interval(tokens.name(int(found.labels[span.start])), [span], emissions.seconds))
-        for owner, span in spans
-    ]
-    spoken = [
-        _flagged(_interval(word, [span for owner, span in spans if owner == k], emissions.seconds))
-        for k, word in _between(words, {owner for owner, _ in spans})
-    ]
-    return FileAlignment(name, duration, tuple(spoken), tuple(letter for _, letter in letters))
+    words = words_of(text, alphabet(tokens, blank))
+    check_fits(words, duration)
+    look = partial(_look, (*emissions.tokens, STAR), blank, emissions.seconds)
+    energies = Passing([_with_star(emissions, blank)])
+    pieces = in_windows(energies, 1 / emissions.seconds, words, look)
+    return as_alignment(name, duration, words, pieces, LIMITS)
 
 
-def _between(words: Sequence[str], owners: set[int]) -> Iterator[tuple[int, str]]:
-    """The words that are spoken, which marks alone are not."""
-    return ((k, word) for k, word in enumerate(words) if k in owners)
+def alphabet(tokens: Symbols, blank: int) -> Lexicon:
+    """A lexicon in which the phones of words are the tokens that spell them."""
+    letters = {letter: [spelt] for letter in tokens if (spelt := _spelt(letter, tokens, blank))}
+    if not letters:
+        raise DataError(f"none of the tokens is a letter: {' '.join(tokens)}")
+
+    def spellings(word: str) -> list[Pronunciation]:
+        spelt = _spelt(word, tokens, blank)
+        return [spelt] if spelt else []
+
+    return Lexicon(letters, spellings)
 
 
-def _interval(label: str, spans: Sequence[Any], seconds: float) -> Interval:
-    frames = sum(span.end - span.start for span in spans)
-    sure = math.exp(-max(0.0, sum(span.energy for span in spans)) / frames)
-    return Interval(spans[0].start * seconds, spans[-1].end * seconds, label, sure)
-
-
-def _flagged(word: Interval) -> Interval:
-    flags = []
-    if word.end - word.start > LONGEST_WORD:
-        flags.append("too long")
-    if word.confidence < LEAST_CONFIDENCE:
-        flags.append("low confidence")
-    return Interval(word.start, word.end, word.label, word.confidence, tuple(flags))
-
-
-def _without_separator(emissions: Emissions, blank: int) -> Tensor:
-    """The energies [T, C] in float64, a blank being a separator, too: so a text in one reading is a chain of
-    letters and blanks, with which hours of frames are quickly aligned."""
-    energies = emissions.energies.double().clone()
-    columns = [blank, *(k for k, token in enumerate(emissions.tokens) if token in SEPARATORS)]
-    energies[:, blank] = -energies[:, columns].neg().logsumexp(1)
-    return energies
-
-
-def _text_graph(ways: Sequence[Sequence[Sequence[int]]]) -> tuple[Graph, list[int]]:
-    """Reads the tokens of each word in any of its spellings; writes numbers, of which the list says to which
-    word each belongs."""
-    if not any(ways):
-        raise DataError("the text is empty, or has nothing in it that is spoken")
-    last = max(k for k, spellings in enumerate(ways) if spellings)
-    build, owners = GraphBuilder(torch.float64), list[int]()
-    here = build.state(initial=0.0)
-    for k, spellings in enumerate(ways):
-        if spellings:
-            end = build.state(final=0.0 if k == last else math.inf)
-            for letters in spellings:
-                states = [here, *(build.state() for _ in letters[1:]), end]
-                for place, token in enumerate(letters):
-                    build.arc(states[place], states[place + 1], token, len(owners))
-                    owners.append(k)
-            here = end
-    return build.graph(), owners
-
-
-def _spellings(word: str, tokens: Symbols, blank: int) -> list[list[int]]:
-    """The tokens of each reading of a word, each once; none for what is not spoken."""
-    said = readings(word)
-    found = [spelt for reading in said if (spelt := _spelt("".join(reading), tokens, blank))]
-    if said and not found:
-        raise DataError(f"the word {word!r} has letters that the network does not know: {' '.join(tokens)}")
-    return [list(each) for each in dict.fromkeys(map(tuple, found))]
-
-
-def _spelt(text: str, tokens: Symbols, blank: int) -> list[int]:
+def _spelt(text: str, tokens: Symbols, blank: int) -> Pronunciation:
     """In capitals or not, as the tokens are, without marks and accents that they lack; none where they lack a
     letter."""
-    spelt: list[int] = []
+    spelt: list[str] = []
     for letter in text:
         cases = (letter, letter.upper())
         bare = (unicodedata.normalize("NFD", each)[0] for each in cases)
-        known = [tokens.label(each) for each in (*cases, *bare) if each in tokens]
-        if known and known[0] != blank:
+        known = [each for each in (*cases, *bare) if each in tokens and each not in (*SEPARATORS, STAR)]
+        if known and tokens.label(known[0]) != blank:
             spelt.append(known[0])
         elif letter.isalnum():
-            return []
-    return spelt
+            return ()
+    return tuple(spelt)
+
+
+def _with_star(emissions: Emissions, blank: int) -> NDArray[np.float32]:
+    """Energies [T, C + 1]: the blank is a separator of words, too, and the last column a star."""
+    energies = emissions.energies.clone()
+    columns = [blank, *(k for k, token in enumerate(emissions.tokens) if token in SEPARATORS)]
+    energies[:, blank] = -energies[:, columns].neg().logsumexp(1)
+    star = energies.amin(1, keepdim=True) + STAR_PRICE
+    found: NDArray[np.float32] = torch.cat([energies, star], 1).float().numpy()
+    return found
+
+
+def _look(
+    units: Sequence[str],
+    blank: int,
+    seconds: float,
+    energies: NDArray[np.float32],
+    words: Sequence[Word],
+    *,
+    open_start: bool,
+    open_end: bool,
+) -> list[Piece]:
+    """The best path through frames; what neither a word nor a star takes is silence."""
+    given = transcript(words, units, PRICES, (), open_end, open_start)
+    graph = compose(topologies.correct_ctc(len(units), blank), given.graph)
+    (found,) = forced_align(torch.from_numpy(energies)[None], None, [graph], blank)
+    spoken: list[Sounding] = []
+    for span in found.spans:
+        token, paid = given.tokens[span.label], energies[span.start : span.end]
+        if token.unit == STAR:
+            sure = 1.0 - float(np.exp(-paid[:, blank]).mean())
+        else:
+            sure = math.exp(-float(paid[:, units.index(token.unit)].mean()))
+        frames = span.end - span.start
+        spoken.append(Sounding(token, span.start * seconds, span.end * seconds, frames, min(sure, 1.0)))
+    pieces = pieces_of(spoken)
+    ends = [0.0, *(time for piece in pieces for time in (piece.start, piece.end)), len(energies) * seconds]
+    return [*_silence(ends[0], ends[1], 0), *pieces, *_silence(ends[-2], ends[-1], len(words))]
+
+
+def _silence(start: float, end: float, word: int) -> list[Piece]:
+    """Around what is spoken, so that the pieces go from end to end."""
+    token = Token("silence", word, SILENCE)
+    return [Piece("silence", word, [Sounding(token, start, end, 1, 1.0)])] if end > start else []

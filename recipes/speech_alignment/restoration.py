@@ -11,6 +11,8 @@ less when they are read rightly, and a price for each loss.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,15 +48,15 @@ def _losses(data: Bytes) -> list[int]:
     costs = [_roughness(data, parity) for parity in (0, 1)]
     stretches = [np.diff(cost[ends], prepend=0.0) for cost in costs]
     # Least energy with samples that begin at even and at odd bytes, and where the state was entered.
-    best, entered = np.array([0.0, np.inf]), np.zeros((len(ends), 2), bool)
-    for place in range(len(ends)):
-        best = best + np.array([stretches[0][place], stretches[1][place]])
+    even, odd, entered = 0.0, math.inf, list[tuple[bool, bool]]()
+    for place, (of_even, of_odd) in enumerate(zip(*(each.tolist() for each in stretches), strict=True)):
+        even, odd = even + of_even, odd + of_odd
         if place < len(feeds):
-            entered[place] = best[::-1] + LOSS < best
-            best = np.minimum(best, best[::-1] + LOSS)
-    state, lost = int(best.argmin()), []
+            entered.append((odd + LOSS < even, even + LOSS < odd))
+            even, odd = min(even, odd + LOSS), min(odd, even + LOSS)
+    state, lost = int(odd < even), []
     for place in range(len(feeds) - 1, -1, -1):
-        if entered[place, state]:
+        if entered[place][state]:
             lost.append(int(feeds[place]))
             state = 1 - state
     return lost[::-1]

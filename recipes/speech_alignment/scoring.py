@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from recipes.speech_alignment.intervals import FileAlignment, Interval
 
@@ -79,28 +79,19 @@ def phones(intervals: Iterable[Interval]) -> list[Interval]:
     return result
 
 
+def edits(reference: Sequence[str], found: Sequence[str]) -> int:
+    """The fewest insertions, deletions and substitutions of labels between two rows."""
+    return Levenshtein.distance(reference, found)
+
+
 def matched(reference: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of equal labels in an alignment of two rows with the fewest insertions, deletions and
-    substitutions."""
-    distance: NDArray[np.int64] = np.zeros((len(reference) + 1, len(found) + 1), np.int64)
-    distance[:, 0], distance[0] = np.arange(len(reference) + 1), np.arange(len(found) + 1)
-    for i, label in enumerate(reference, 1):
-        for j, other in enumerate(found, 1):
-            distance[i, j] = min(
-                distance[i - 1, j - 1] + (label != other), distance[i - 1, j] + 1, distance[i, j - 1] + 1
-            )
-    pairs, i, j = list[tuple[int, int]](), len(reference), len(found)
-    while i and j:
-        same = reference[i - 1] == found[j - 1]
-        if distance[i, j] == distance[i - 1, j - 1] + (not same):
-            i, j = i - 1, j - 1
-            if same:
-                pairs.append((i, j))
-        elif distance[i, j] == distance[i - 1, j] + 1:
-            i -= 1
-        else:
-            j -= 1
-    return pairs[::-1]
+    """Places of equal labels in an alignment of two rows with so few edits."""
+    return [
+        (code.src_start + place, code.dest_start + place)
+        for code in Levenshtein.opcodes(reference, found)
+        if code.tag == "equal"
+        for place in range(code.src_end - code.src_start)
+    ]
 
 
 def errors(reference: Sequence[Interval], found: Sequence[Interval], names: Any) -> Errors:

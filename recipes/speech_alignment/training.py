@@ -3,15 +3,15 @@
 Nothing is told of where words or phones are. To begin with, each recording's phones are spread evenly over
 what is loud in it. Then, again and again, ``dense.posteriors`` over the graph of each transcript says how
 probably each frame belongs to each state, and the Gaussians and the probabilities of staying are those under
-which frames so divided are likeliest. Silence between words is allowed only once words are about in place, or
-it takes what no phone explains yet.
+which frames so divided are likeliest. Silence between words costs more until words are about in place, or it
+takes what no phone explains yet.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,14 @@ from recipes.speech_alignment.acoustic_model import STATES, STAY, AcousticModel
 from recipes.speech_alignment.gaussians import Statistics
 from recipes.speech_alignment.transcript import Prices, Transcript, Word, transcript
 
-SILENCE_PRICE = 2.0
-"""Of silence between words."""
-
 BATCH = 16
 """Recordings worked on at once."""
 
 LOUD = 0.4
 """How far from its quietest to its loudest frames a recording is loud."""
+
+PAUSE = 15
+"""Frames that a pause between words lasts at least to be seen as one to begin with."""
 
 PULL = 10.0
 """Frames at STAY that each probability of staying is averaged with."""
@@ -52,45 +52,53 @@ class Sweep(NamedTuple):
     Attributes:
         components: Gaussians in a mixture; where there are fewer, they are split first.
         step: every so many frames are looked at.
-        pauses: whether there may be silence between words.
+        silence: its price between words.
     """
 
     components: int
     step: int
-    pauses: bool
+    silence: float = 2.0
 
 
 SCHEDULE = (
-    *[Sweep(1, 2, False)] * 10,
-    *[Sweep(1, 2, True)] * 3,
-    *[Sweep(2, 2, True)] * 4,
-    *[Sweep(2, 1, True)] * 2,
-    *[Sweep(4, 1, True)] * 4,
+    *[Sweep(1, 2, 8.0)] * 10,
+    *[Sweep(1, 2)] * 3,
+    *[Sweep(2, 2)] * 4,
+    *[Sweep(2, 1)] * 2,
+    *[Sweep(4, 1)] * 4,
+    *[Sweep(8, 2)] * 3,
+    *[Sweep(16, 2)] * 3,
 )
+
+FRAMES_OF_A_COMPONENT = 100
+"""On average over all classes. Sweeps for which a corpus has fewer are left out."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A recording to learn from: its features [T, D], the loudness of each frame [T], and its words."""
+    """A recording to learn from: its features [T, D], the loudness of each frame [T], and its words; and what
+    makes the features of the same sound in noise, [T, D] for each kind of it."""
 
     name: str
     frames: Tensor
     loudness: Tensor
     words: Sequence[Word]
+    in_noise: Callable[[], Sequence[Tensor]] = tuple
 
 
 def even(loudness: Tensor, words: Sequence[Word], model: AcousticModel) -> Tensor:
-    """The first division of frames: classes in a row where it is loud, silence around, [T, C] of 0 and 1."""
+    """The first division of frames: classes in a row where it is loud, silence around it and in long pauses,
+    [T, C] of 0 and 1."""
     units = {unit: number for number, unit in enumerate(model.units)}
     phones = [units[phone] for word in words for phone in word.pronunciations[0] if phone in units]
     smooth = functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]
     low, high = torch.quantile(smooth, 0.05), torch.quantile(smooth, 0.95)
-    loud = torch.nonzero(smooth > low + LOUD * (high - low))[:, 0]
-    first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(loudness))
+    quiet = functional.pad(smooth <= low + LOUD * (high - low), (PAUSE, PAUSE), value=True)
+    pauses = quiet.unfold(0, PAUSE, 1).all(1).unfold(0, PAUSE, 1).any(1)[1:-1]
+    loud = torch.nonzero(~pauses if not pauses.all() else pauses)[:, 0]
     row = STATES * torch.tensor(phones).repeat_interleave(STATES) + torch.arange(STATES).repeat(len(phones))
     labels = model.classes - STATES + torch.arange(len(loudness)) % STATES
-    places = torch.arange(last - first) * len(row) // (last - first)
-    labels[first:last] = row[places]
+    labels[loud] = row[torch.arange(len(loud)) * len(row) // len(loud)]
     return functional.one_hot(labels, model.classes).float()
 
 
@@ -102,10 +110,10 @@ class Training:
         rate: samples a second of the lessons' sounds.
         lessons: to learn from.
         folder: where the state after each sweep is kept, to go on from; nowhere if None.
-        schedule: the sweeps.
+        schedule: the sweeps, without those for which there is too little to learn from.
 
     Raises:
-        DataError: there are no lessons.
+        DataError: there are no lessons; or, by ``run``, the folder holds what is of others.
     """
 
     def __init__(
@@ -116,16 +124,15 @@ class Training:
         folder: Path | None = None,
         schedule: Sequence[Sweep] = SCHEDULE,
     ):
-        self.schedule = tuple(schedule)
         self.lessons = [lesson for lesson in lessons if all(word.pronunciations for word in lesson.words)]
         if not self.lessons:
             raise DataError("there is no recording to learn from, with every word's pronunciation known")
         self.model = AcousticModel(phones, rate)
         self.folder = folder
-        every = torch.cat([lesson.frames for lesson in self.lessons])
-        self.model.spread.copy_(every.std(0).clamp(min=1e-6))
-        self.frames = [lesson.frames / self.model.spread for lesson in self.lessons]
-        self.variance = every.var(0) / self.model.spread.square()
+        self.frames = [lesson.frames for lesson in self.lessons]
+        self.variance = torch.cat(self.frames).var(0)
+        enough = sum(map(len, self.frames)) / self.model.classes / FRAMES_OF_A_COMPONENT
+        self.schedule = tuple(sweep for sweep in schedule if sweep.components <= max(enough, 1))
         self.counts = torch.zeros(0)
 
     def run(self, progress: Callable[[int, int], object] = lambda done, total: None) -> AcousticModel:
@@ -135,18 +142,16 @@ class Training:
             self._start()
         total = len(self.schedule) * len(self.lessons)
         graphs: list[Transcript] = []
-        for number, sweep in enumerate(self.schedule):
-            if number < done:
-                continue
-            if not graphs or sweep.pauses != self.schedule[number - 1].pauses:
-                graphs = self._transcripts(sweep.pauses)
+        for number, sweep in enumerate(self.schedule[done:], done):
+            if not graphs or sweep.silence != self.schedule[number - 1].silence:
+                graphs = self._transcripts(Prices(sweep.silence))
             base = number * len(self.lessons)
-            self._sweep(sweep, graphs, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
+            last = number == len(self.schedule) - 1
+            self._sweep(sweep, graphs, last, lambda count, base=base: progress(base + count, total))  # type: ignore[misc]
             self._keep(number + 1)
         return self.model
 
-    def _transcripts(self, pauses: bool) -> list[Transcript]:
-        prices = Prices(SILENCE_PRICE if pauses else math.inf)
+    def _transcripts(self, prices: Prices) -> list[Transcript]:
         return [transcript(lesson.words, self.model.units, prices) for lesson in self.lessons]
 
     def _start(self) -> None:
@@ -160,14 +165,17 @@ class Training:
         assert found is not None
         gaussians.maximise(found, self.variance)
 
-    def _sweep(self, sweep: Sweep, transcripts: Sequence[Transcript], told: Callable[[int], object]) -> None:
+    def _sweep(
+        self, sweep: Sweep, transcripts: Sequence[Transcript], noise: bool, told: Callable[[int], object]
+    ) -> None:
+        """Where noise is learnt, too, noisy frames are divided as the same frames without noise are."""
         model = self.model
         if sweep.components > model.gaussians.means.shape[1]:
             model.gaussians.split(self.counts)
         # A state takes fewer of sparser frames; the scale of likelihoods grows, as these tell more.
         stay = 1 - (1 - model.stay) * sweep.step
         topology = dense.topologies.hmm(len(model.units), STATES).with_energies(model.transitions(stay))
-        found, stays = None, torch.zeros(model.classes)
+        found, of_noise, stays = None, None, torch.zeros(model.classes)
         order = sorted(range(len(self.frames)), key=lambda number: len(self.frames[number]))
         for begin in range(0, len(order), BATCH):
             chosen = order[begin : begin + BATCH]
@@ -175,15 +183,21 @@ class Training:
             graphs = [compose(topology, transcripts[number].graph) for number in chosen]
             classes, uses = expectation(model, frames, graphs, topology.arcs, sweep.step)
             stays += uses[len(model.units) :][: model.classes]
-            for each, posteriors in zip(frames, classes, strict=True):
+            for number, each, posteriors in zip(chosen, frames, classes, strict=True):
                 share = model.gaussians.statistics(each, posteriors)
                 found = share if found is None else found + share
+                for noisy in self.lessons[number].in_noise() if noise else ():
+                    part = noisy[sweep.step // 2 :: sweep.step]
+                    share = model.gaussians.statistics(each, posteriors, part)
+                    of_noise = share if of_noise is None else of_noise + share
             told(begin + len(chosen))
         assert found is not None
-        self._maximise(found, stays, sweep.step)
+        self._maximise(found, of_noise or found, stays, sweep.step)
 
-    def _maximise(self, found: Statistics, stays: Tensor, step: int) -> None:
+    def _maximise(self, found: Statistics, of_noise: Statistics, stays: Tensor, step: int) -> None:
         model = self.model
+        model.noisy = copy.deepcopy(model.gaussians)
+        model.noisy.maximise(of_noise, self.variance)
         model.gaussians.maximise(found, self.variance)
         self.counts = found.counts * step
         occupied = found.counts.sum(1)
@@ -210,10 +224,17 @@ class Training:
         write_beside(self.folder / "checkpoint.safetensors", lambda path: save_file(tensors, path, digest))
 
     def _resume(self) -> int:
-        """How many sweeps are done, by the checkpoint of the same lessons."""
-        path = None if self.folder is None else self.folder / "checkpoint.safetensors"
-        if path is None or not path.exists() or _digest_in(path) != self.digest:
+        """How many sweeps are done, by the checkpoint of the same lessons; DataError if it is of others."""
+        if self.folder is None:
             return 0
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists() and not (self.folder / "model.safetensors").exists():
+            return 0
+        if not path.exists() or _digest_in(path) != self.digest:
+            raise DataError(
+                f"{self.folder}: holds a model of other recordings, texts or words, or of another version; "
+                "give another folder, or remove this one"
+            )
         tensors = load_file(path)
         self.counts, done = tensors.pop("counts"), int(tensors.pop("done"))
         components = tensors["gaussians.log_weights"].shape[1]

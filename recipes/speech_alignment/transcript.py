@@ -82,9 +82,7 @@ def words_of(text: str, lexicon: Lexicon) -> list[Word]:
     if not words:
         raise DataError(f"there is no word in the text {text[:60]!r}")
     if not any(word.pronunciations for word in words):
-        raise DataError(
-            f"no word of the text {text[:60]!r} can be pronounced; is it in the lexicon's script?"
-        )
+        raise DataError(f"no word of the text {text[:60]!r} can be pronounced; is it in another script?")
     return words
 
 
@@ -115,7 +113,7 @@ class _Builder:
         self.units, self.prices, self.fillers = units, prices, fillers
 
     def arc(self, source: int, destination: int, token: Token | None, energy: float = 0.0) -> None:
-        if energy == math.inf:
+        if energy == math.inf or (token is not None and token.unit not in self.units):
             return
         if token is None:
             self.build.arc(source, destination, EPSILON, EPSILON, energy)
@@ -156,6 +154,7 @@ def transcript(
     prices: Prices,
     fillers: Sequence[Pronunciation] = (),
     open_end: bool = False,
+    open_start: bool = False,
 ) -> Transcript:
     """The graph of what may have been said.
 
@@ -165,10 +164,12 @@ def transcript(
         prices: of what the text does not say.
         fillers: pronunciations of what may be said between words.
         open_end: whether the sound may end behind any word.
+        open_start: whether it may begin before any word, which costs as much as one that is skipped.
     """
     numbers = {unit: number for number, unit in enumerate(units)}
     builder = _Builder(numbers, prices, fillers)
     here = builder.build.state(initial=0.0)
+    start = here
     afresh: list[list[tuple[int, str]]] = []  # of each word, the states behind first phones, and these
     for number, word in enumerate(words):
         spoken, begin = builder.gap(number, here, at_end=number == 0, final=open_end and number > 0)
@@ -176,6 +177,10 @@ def transcript(
             for state, phone in back:
                 token = Token("repeated", number - afresh[::-1].index(back) - 1, phone)
                 builder.arc(spoken, state, token, prices.repeated)
+        if number == 0:
+            start = begin
+        elif open_start:
+            builder.arc(start, begin, None, prices.skipped)
         here = builder.build.state()
         sayable = [phones for phones in word.pronunciations if all(phone in numbers for phone in phones)]
         afresh.append(

@@ -88,6 +88,16 @@ class TestRoundTrip:
         silence = FileAlignment("s", 0.0 if name in ("ctm", "srt", "vtt") else 2.0, ())
         assert read_alignment(write_alignment(silence, tmp_path, name)) == silence
 
+    @pytest.mark.parametrize("name", WRITTEN)
+    def test_flags_are_to_be_seen_in_every_format(self, tmp_path: Path, name: str) -> None:
+        text = write_alignment(ALIGNMENT, tmp_path, name).read_text()
+        if name == "srt":  # which has no place for what is wrong, but red
+            assert text.count("<font color=") == 1
+            assert ">she's</font>" in text
+        else:
+            for flag in ("low confidence", "too long", "skipped", "noisy"):
+                assert flag in text
+
     def test_a_suffix_in_capitals(self, tmp_path: Path) -> None:
         (tmp_path / "A.WRD").write_text("0 16000 she\n")
         (tmp_path / "A.PHN").write_text("0 1600 h#\n1600 8000 sh\n8000 16000 iy\n")
@@ -139,9 +149,9 @@ class TestTextGrid:
 class TestWhatAFormatCannotHold:
     @pytest.mark.parametrize("name", ["srt", "vtt"])
     def test_a_word_without_length_is_no_cue(self, tmp_path: Path, name: str) -> None:
-        text = write_alignment(ALIGNMENT, tmp_path, name).read_text()
-        assert "gone" not in text
-        assert text.count("-->") == 3
+        path = write_alignment(ALIGNMENT, tmp_path, name)
+        assert path.read_text().count("-->") == 3
+        assert "gone" not in [word.label for word in read_alignment(path).words]
 
     def test_markup_is_escaped_in_vtt(self, tmp_path: Path) -> None:
         assert "&lt;i&gt;é&amp;" in write_alignment(ALIGNMENT, tmp_path, "vtt").read_text()
@@ -153,7 +163,7 @@ class TestWhatAFormatCannotHold:
         assert list(tmp_path.rglob("*.ctm")) == []
 
     def test_a_recording_in_ctm_has_no_spaces(self, tmp_path: Path) -> None:
-        line = write_alignment(ALIGNMENT, tmp_path, "ctm").read_text().splitlines()[0]
+        line = write_alignment(ALIGNMENT, tmp_path, "ctm").read_text().splitlines()[1]
         assert line == 'speaker_one/s1 1 0.250 0.250 a"b 0.9000'
 
     def test_long_recordings_in_srt(self, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -51,6 +52,21 @@ class TestJob:
         assert f"{name}.vtt" in again
         assert again[f"{name}.json"] > written[f"{name}.json"]
 
+    @pytest.mark.parametrize("file", ["lexicon.txt", "model.json", "model.safetensors"])
+    def test_does_it_again_with_another_model(
+        self, job: Job, name: str, demonstrated: Path, tmp_path: Path, file: str
+    ) -> None:
+        model = tmp_path / "model"
+        copytree(demonstrated / "model", model)
+        bare = replace(job, source=Source(model=str(model)), pictures=None, player=False)
+        assert bare(name) is None
+        written = files(Path(job.out))
+        assert bare(name) is None
+        assert files(Path(job.out)) == written
+        (model / file).touch()
+        assert bare(name) is None
+        assert files(Path(job.out)) != written
+
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
@@ -81,7 +97,7 @@ def test_matrices_of_scores(job: Job, name: str, tmp_path: Path) -> None:
     assert of_scores(name) is None
     found = json.loads((Path(job.out) / f"{name}.json").read_text())
     text = Corpus(Path(job.corpus))[name].text
-    assert [word["label"] for word in found["words"]] == text.split()
+    assert [word["label"] for word in found["words"]] == [word.strip(".,?!") for word in text.split()]
     other = Corpus(Path(job.corpus)).names[1]
     assert f"{other}.npy" in str(of_scores(other))
 

@@ -1,4 +1,5 @@
 import importlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from recipes.speech_alignment.pretrained import Emissions, Network, align, read_
 
 TOKENS = ("-", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "'")
 SECONDS = 0.02
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def spoken(frames: str, sure: float = 0.9) -> Emissions:
@@ -21,6 +23,11 @@ def spoken(frames: str, sure: float = 0.9) -> Emissions:
     return Emissions(-probabilities.log(), TOKENS, SECONDS)
 
 
+def letters_of(word: str, chance: random.Random) -> str:
+    """Each letter for a frame or two, and a blank or two behind it."""
+    return "".join(letter * chance.randint(1, 2) + "-" * chance.randint(1, 2) for letter in word)
+
+
 def spans(text: str, frames: str) -> list[tuple[str, int, int]]:
     words = align(spoken(frames), text, "a", len(frames) * SECONDS).words
     return [(word.label, round(word.start / SECONDS), round(word.end / SECONDS)) for word in words]
@@ -28,7 +35,7 @@ def spans(text: str, frames: str) -> list[tuple[str, int, int]]:
 
 class TestAlign:
     def test_words_begin_and_end_with_their_letters(self) -> None:
-        assert spans("He said,", "--HH-E-|-SA-ID--") == [("He", 2, 6), ("said,", 9, 14)]
+        assert spans("He said,", "--HH-E-|-SA-ID--") == [("He", 2, 6), ("said", 9, 14)]
 
     def test_letters_are_the_phones(self) -> None:
         found = align(spoken("-HH-E|-A"), "he a", "x/y", 0.16)
@@ -46,7 +53,7 @@ class TestAlign:
     def test_the_reading_that_was_spoken(self) -> None:
         assert spans("in 1998", "IN|NI-NETEEN|NINETY|EIGHT") == [("in", 0, 2), ("1998", 3, 25)]
         assert spans("in 1998", "IN|ONE-NINE-NINE|EIGHT") == [("in", 0, 2), ("1998", 3, 22)]
-        assert spans("Dr. X", "DRIVE|X") == [("Dr.", 0, 5), ("X", 6, 7)]
+        assert spans("Dr. X", "DRIVE|X") == [("Dr", 0, 5), ("X", 6, 7)]
 
     def test_marks_are_not_spoken_and_accents_left_out(self) -> None:
         assert spans("— Café —", "-CAFE-") == [("Café", 1, 5)]
@@ -54,22 +61,74 @@ class TestAlign:
     def test_what_is_implausible_is_flagged(self) -> None:
         long = align(spoken("A" * 200 + "|B"), "a b", "x", 4.0)
         assert [word.flags for word in long.words] == [("too long",), ()]
-        wrong = align(spoken("ABC|DEF"), "abc xyz", "x", 1.0)
-        assert [word.flags for word in wrong.words] == [(), ("low confidence",)]
+        unsure = align(spoken("AB|B", sure=0.08), "ab b", "x", 0.08)
+        assert unsure.words[0].flags == ("low confidence",)
+
+    @pytest.mark.parametrize(
+        ("frames", "text", "found"),
+        [
+            ("H-E--S-A-I-D---A-LL", "he went all", ["he", "went: wrong", "all"]),
+            ("H-E--S-A-I-D---A-LL", "he said quickly all", ["he", "said", "quickly: skipped", "all"]),
+            ("H-E--S-A-I-D---A-LL", "he all", ["he", "*: inserted", "all"]),
+            ("H-E--S-A-I-D---A-LL", "said all", ["*: inserted", "said", "all"]),
+            ("H-E--S-A-I-D---A-L", "he said", ["he", "said", "*: inserted"]),
+            ("H-E--H-E--A-L-L", "he all", ["he: repeated", "he", "all"]),
+            ("H-E--S-A-I-D--A-L", "he слово al", ["he", "слово: unknown", "al"]),
+        ],
+    )
+    def test_what_the_text_does_not_say_is_flagged(self, frames: str, text: str, found: list[str]) -> None:
+        frames = frames.replace("LL", "L-L")
+        words = align(spoken(frames), text, "x", len(frames) * SECONDS).words
+        assert [f"{word.label}{': ' * bool(word.flags)}{', '.join(word.flags)}" for word in words] == found
+        for word in words:
+            if not word.flags:
+                assert frames[round(word.start / SECONDS)] == word.label[0].upper()
+                assert frames[round(word.end / SECONDS) - 1] == word.label[-1].upper()
+
+    def test_errors_are_found_and_move_nothing_else(self) -> None:
+        chance = random.Random(0)
+        for _ in range(40):
+            words = ["".join(chance.sample(LETTERS, chance.randint(3, 7))) for _ in range(12)]
+            frames = "--".join(letters_of(word, chance) for word in words)
+            place = chance.randrange(12)
+            text = [
+                *words[:place],
+                "".join(chance.sample(LETTERS, 5)),
+                *words[place + chance.randint(0, 1) :],
+            ]
+            right, other = (
+                align(spoken(frames), " ".join(each), "x", len(frames) * SECONDS).words
+                for each in (words, text)
+            )
+            assert not any(word.flags for word in right)
+            assert other[place].flags in (("wrong",), ("skipped",))
+            times = {(word.label, word.start, word.end) for word in right}
+            assert sum((word.label, word.start, word.end) in times for word in other) >= 11
 
     def test_long_recordings(self) -> None:
-        frames = "-HE|A-B-" * 1000
-        found = spans(" ".join(["he", "ab"] * 1000), frames)
-        assert found[-1] == ("ab", len(frames) - 4, len(frames) - 1)
+        chance = random.Random(1)
+        words = ["".join(chance.sample(LETTERS, 3)) for _ in range(2000)]
+        frames = "".join(f"{word}{'-' * 9}" for word in words)
+        text = [*words[:700], "zoo", *words[701:1200], *words[1201:]]
+        found = align(spoken(frames), " ".join(text), "x", len(frames) * SECONDS).words
+        assert [(word.label, word.flags) for word in found if word.flags] == [
+            ("zoo", ("wrong",)),
+            ("*", ("inserted",)),
+        ]
+        assert [round(word.start / SECONDS) for word in found] == list(range(0, 24_000, 12))
 
     @pytest.mark.parametrize(
         ("text", "said"),
-        [("", "empty"), ("— !", "empty"), ("дом he", "'дом' has letters that the network does not know"),
-         ("he said it all", "does not fit into its 0.1 s")],
+        [("", "no word"), ("— !", "no word"), ("дом слово", "can be pronounced; is it in another script"),
+         ("he said it all", "does not fit 0.08 s"), ("word " * 1000, "nobody says 1000 words in it")],
     )  # fmt: skip
     def test_refused(self, text: str, said: str) -> None:
         with pytest.raises(DataError, match=said):
-            align(spoken("--HE"), text, "a", 0.1)
+            align(spoken("--HE"), text, "a", 0.08)
+
+    def test_tokens_without_letters(self) -> None:
+        with pytest.raises(DataError, match="none of the tokens is a letter"):
+            align(Emissions(torch.zeros(3, 2), ("-", "|"), 0.02), "he", "a", 0.06)
 
 
 class TestReadEmissions:

@@ -1,21 +1,25 @@
 """Training and alignment of made-up speech, and the commands on it."""
 
 import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from gtn_ebm import DataError, Symbols
-from recipes.speech_alignment import Corpus, SpeechAligner
-from recipes.speech_alignment.__main__ import app
+from recipes.speech_alignment import Corpus, Lexicon, SpeechAligner, noise
+from recipes.speech_alignment.__main__ import app, main
 from recipes.speech_alignment.acoustic_model import AcousticModel
 from recipes.speech_alignment.alignment import align_samples
+from recipes.speech_alignment.features import FEATURES
 from recipes.speech_alignment.recognition import loop, recognise
 from recipes.speech_alignment.scoring import score
-from recipes.speech_alignment.training import Training
+from recipes.speech_alignment.training import FRAMES_OF_A_COMPONENT, Lesson, Sweep, Training
 from recipes.speech_alignment.transcript import words_of
 from tests.recipes.speech_alignment.tones import LEXICON, RATE, utterance, write_corpus
 
@@ -84,6 +88,18 @@ def test_a_description_that_is_amiss_is_refused(
         AcousticModel.load(tmp_path)
 
 
+def test_a_model_of_other_recordings_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+    list(write_corpus(tmp_path / "corpus", 2, seed=1))
+    SpeechAligner.train(Corpus(tmp_path / "corpus"), LEXICON, tmp_path / "model")
+    before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    with pytest.raises(DataError, match="holds a model of other recordings"):
+        SpeechAligner.train(Corpus(folder / "corpus"), LEXICON, tmp_path / "model")
+    (tmp_path / "model" / "checkpoint.safetensors").unlink()
+    with pytest.raises(DataError, match="give another folder"):
+        SpeechAligner.train(Corpus(tmp_path / "corpus"), LEXICON, tmp_path / "model")
+    assert all(path.read_bytes() == content for path, content in before.items() if path.exists())
+
+
 def test_a_checkpoint_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"12345678")
     with pytest.raises(DataError, match="not a checkpoint that can be read"):
@@ -134,8 +150,34 @@ def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
     assert len(samples) > 60 * RATE
     found = align_samples(aligner.model, samples, words_of(" ".join(words), LEXICON), LEXICON)
     assert [word.label for word in found.words] == words
+    for tier in (found.words, found.phones):
+        assert all(one.end <= other.start for one, other in pairwise(tier))
     errors = [abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)]
     assert np.mean(errors) < 0.01
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_noisy_recordings_are_heard_by_what_was_learnt_in_noise(aligner: SpeechAligner, seed: int) -> None:
+    words, chance = ["sim", "mama", "us", "ami"], np.random.default_rng(seed)
+    samples, truth = utterance(words, chance)
+    loud = noise.noisy(samples, noise.white(len(samples), chance), 10.0)
+    model = aligner.model
+    assert model.likelier(model.features(samples, model.rate)) is model.gaussians
+    assert model.likelier(model.features(loud, model.rate)) is model.noisy
+    found = align_samples(model, loud, words_of(" ".join(words), LEXICON), LEXICON)
+    assert [word.label for word in found.words] == words
+    assert max(abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)) < 0.03
+
+
+def test_the_command_says_how_much_is_flagged(folder: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    names = [one.name for one in write_corpus(corpus, 3)]
+    text = (corpus / f"{names[1]}.txt").read_text().strip(".").split()
+    (corpus / f"{names[1]}.txt").write_text(" ".join([*text[:2], "musi", *text[2:]]))
+    arguments = ["align", "--corpus", corpus, "--model", folder / "model", "--out", tmp_path / "out"]
+    for _ in range(2):  # the second time there is nothing left to do
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        assert "1 words are flagged, in 1 recordings: look at these" in result.output
 
 
 def test_words_are_recognised_without_a_text(aligner: SpeechAligner) -> None:
@@ -203,3 +245,51 @@ def test_complete_alignments_are_left_as_they_are(folder: Path, tmp_path: Path) 
 def test_training_needs_recordings() -> None:
     with pytest.raises(DataError, match="no recording to learn from"):
         Training(["a"], RATE, [])
+
+
+def test_recognise_says_the_words_of_each_recording(folder: Path, tmp_path: Path) -> None:
+    corpus, words = tmp_path / "corpus", tmp_path / "words.txt"
+    truth = list(write_corpus(corpus, 3, seed=5))
+    arguments = [f"--model={folder / 'model'}", f"--corpus={corpus}", f"--words={words}"]
+    words.write_text("\n".join(LEXICON.entries))
+    result = CliRunner().invoke(app, ["recognise", *arguments])
+    assert result.exit_code == 0
+    lines = [f"{one.name}\t{' '.join(word.label for word in one.words)}" for one in truth]
+    assert sorted(result.stdout.splitlines()) == sorted(lines)
+    assert "0 edits for 12 words: 0.00%" in result.stderr
+    words.write_text("mama MAMA us")  # all else is taken for one of these
+    (corpus / "empty.wav").write_bytes(b"")
+    result = CliRunner().invoke(app, ["recognise", *arguments])
+    assert result.exit_code == 1
+    assert "error: empty: " in result.stderr
+    assert {word for line in result.stdout.splitlines() for word in line.split()[1:]} <= {"mama", "us"}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (b"", "holds no word"),
+        ("mama привет".encode(), "'привет' cannot be recognised"),
+        ("mama".encode("utf-16"), "is not in UTF-8"),
+        (None, "cannot be read"),
+    ],
+)
+def test_recognise_needs_words_that_can_be_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: bytes | None, reason: str
+) -> None:
+    if words is not None:
+        (tmp_path / "words.txt").write_bytes(words)
+    arguments = [f"--model={folder / 'model'}", f"--corpus={folder / 'corpus'}"]
+    with pytest.raises(SystemExit) as stop:
+        main(["recognise", *arguments, f"--words={tmp_path / 'words.txt'}"])
+    assert stop.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_what_there_is_little_of_is_learnt_with_few_components() -> None:
+    frames = torch.randn(6 * 2 * FRAMES_OF_A_COMPONENT, FEATURES)
+    lesson = Lesson("all", frames, torch.zeros(len(frames)), words_of("a", Lexicon({"a": [("a",)]})))
+    schedule = [Sweep(1, 2), Sweep(2, 1), Sweep(4, 1)]
+    assert Training(["a"], RATE, [lesson], None, schedule).schedule == (Sweep(1, 2), Sweep(2, 1))
+    short = replace(lesson, frames=frames[:50])
+    assert Training(["a"], RATE, [short], None, schedule).schedule == (Sweep(1, 2),)
