@@ -237,7 +237,7 @@ def _missing(batch: PathBatch, item: int) -> str:
 
 def spans(
     graph: Graph,
-    arcs: NDArray[np.int64],
+    arcs: NDArray[np.integer[Any]],
     paid: NDArray[np.float64],
     blank: int | None,
     certain: NDArray[np.float64] | None = None,
@@ -249,7 +249,7 @@ def spans(
         paid: what each of them costs, emissions included, [L].
         certain: the posterior of the label read in each frame, [T] float64.
     """
-    columns = kernels.along(
+    label, start, end, energy = kernels.along(
         graph.source[arcs],
         graph.destination[arcs],
         graph.input_labels[arcs],
@@ -257,7 +257,7 @@ def spans(
         paid,
         EPSILON if blank is None else blank,
     )
-    return _as_spans(*columns, certain)
+    return _as_spans(label, start, end, energy, certain)
 
 
 def _as_spans(

@@ -20,6 +20,7 @@ class BeamLattice(NamedTuple):
 
     Attributes:
         of: the decoding graph.
+        initial, final: what it costs to begin and to end in each of its states, [S].
         source, target, arc, frame, paid: of each arc: tokens, the arc of the decoding graph, the frame (the
             one that follows an epsilon arc) and the energy, emission included, [A].
         tokens: how many there are.
@@ -27,10 +28,11 @@ class BeamLattice(NamedTuple):
         best: the arcs of the best path, [L].
         best_ends: its first and its last token; −1 where there is no path.
         least: its energy.
-        initial, final: what it costs to begin and to end in each state of the decoding graph, [S].
     """
 
     of: Graph
+    initial: NDArray[np.float64]
+    final: NDArray[np.float64]
     source: NDArray[np.int32]
     target: NDArray[np.int32]
     arc: NDArray[np.int32]
@@ -42,8 +44,6 @@ class BeamLattice(NamedTuple):
     best: NDArray[np.int64]
     best_ends: tuple[int, int]
     least: float
-    initial: NDArray[np.float64]
-    final: NDArray[np.float64]
 
     def path(self, blank: int | None) -> tuple[Path | None, list[Span]]:
         """The best path, its energy a constant, and the spans of what it writes (see ``alignment.spans``)."""

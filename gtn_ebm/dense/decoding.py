@@ -255,7 +255,7 @@ class Decoder:
             self._lattice, self._arcs, self._number, self._search.arc_numbers, self._starts,
             tuple(part[: self._count] for part in self._tokens), final, self._lattice_beam,
         )  # fmt: skip
-        found = BeamLattice(self._graph, *arcs, *rest, self._search.initial, final)
+        found = BeamLattice(self._graph, self._search.initial, final, *(*arcs, *rest))
         path, when = found.path(self._blank)
         lattice: BeamLattice | Graph = found
         if emissions is not None:
@@ -278,8 +278,8 @@ def _within(beam: float, whole: Graph, path: Path | None) -> tuple[Graph, Path |
 
 def _pruning(report: NDArray[np.float64], least: float) -> Pruning:
     """``least``: the energy of the answer."""
-    *of_rows, bound = kernels.bounds(report)
-    return Pruning(*of_rows, bound >= least)
+    active, pruned, gap, bound, least_bound = kernels.bounds(report)
+    return Pruning(active, pruned, gap, bound, least_bound >= least)
 
 
 def _room_for(arcs: int) -> tuple[NDArray[Any], ...]:

@@ -15,13 +15,14 @@ from torch.autograd.function import once_differentiable
 from gtn_ebm import inference
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.dense import cuda
-from gtn_ebm.dense.batch import Batch, prepare
+from gtn_ebm.dense.batch import Batch, graph_of_each, prepare
 from gtn_ebm.dense.checks import check_floating
 from gtn_ebm.dense.least_energy import minimum_energy
 from gtn_ebm.dense.sums import EmissionMemory, GraphSums, GraphWeights, Uses, scattered, sum_over_chain
 from gtn_ebm.distance import check_beta
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
+from gtn_ebm.inference.free_energy import own_tensors
 from gtn_ebm.parallel import parallel_map
 
 
@@ -262,17 +263,11 @@ def posteriors(
     if math.isinf(beta):
         raise GraphError("posteriors need a finite β; for β = ∞ use best_path")
     check_floating(emissions, "emissions", "batch", "frames", "classes")
-    each = [graphs] * len(emissions) if isinstance(graphs, Graph) else list(graphs)
+    each = graph_of_each(graphs, len(emissions))
     given = [emissions, *(part for graph in each for part in (graph.energies, graph.initial, graph.final))]
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in given)
     with torch.inference_mode(False), torch.enable_grad():
-        # Each item its own tensors, even of a graph that is shared.
-        own = [
-            part.view_as(part)
-            if differentiable and part.requires_grad
-            else part.detach().clone().requires_grad_()
-            for part in given
-        ]
+        own = own_tensors(given, differentiable)  # of each item, even of a graph that is shared
         of_items = [graph.with_energies(*own[3 * k + 1 : 3 * k + 4]) for k, graph in enumerate(each)]
         free = free_energy(own[0], lengths, of_items, beta)
         uses = torch.autograd.grad(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gtn_ebm import inference
 from gtn_ebm.dense import cuda
-from gtn_ebm.dense.batch import FrameArcs, prepare
+from gtn_ebm.dense.batch import FrameArcs, graph_of_each, prepare
 from gtn_ebm.dense.checks import check_energies
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.inference import Path
@@ -97,7 +97,7 @@ def prepare_paths(
 ) -> PathBatch:
     """Checks a batch; args and errors as of ``best_path``."""
     batch = prepare(emissions, lengths, graphs, math.inf)
-    given = [graphs] * len(batch.graphs) if isinstance(graphs, Graph) else list(graphs)
+    given = graph_of_each(graphs, len(batch.graphs))
     arcs = [
         of_graph if graph is prepared else None
         for graph, prepared, of_graph in zip(given, batch.graphs, batch.arcs, strict=True)

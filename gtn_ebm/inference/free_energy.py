@@ -217,18 +217,23 @@ def _uses_along(
     return torch.autograd.grad(summed, own, create_graph=True, allow_unused=True, materialize_grads=True)
 
 
+def own_tensors(parts: Sequence[Tensor], differentiable: bool) -> list[Tensor]:
+    """Each of the parts as a tensor of its own to differentiate in, as two of them may be one; connected with
+    it where it is to be differentiated, else a copy, which is of no inference mode."""
+    return [
+        part.view_as(part)
+        if differentiable and part.requires_grad
+        else part.detach().clone().requires_grad_()
+        for part in parts
+    ]
+
+
 def _expected_uses(graph: Graph, beta: float) -> Posteriors:
     """The posteriors of a graph with cycles: the gradient of its free energy."""
     parts = graph.energies, graph.initial, graph.final
     differentiable = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
     with torch.inference_mode(False), torch.enable_grad():
-        # Each its own tensor, as initial and final energies may be one; a copy is of no inference mode.
-        own = [
-            part.view_as(part)
-            if differentiable and part.requires_grad
-            else part.detach().clone().requires_grad_()
-            for part in parts
-        ]
+        own = own_tensors(parts, differentiable)
         free = sum_over_paths(graph.with_energies(*own), beta)
         uses = torch.autograd.grad(free, own, create_graph=differentiable)
     return Posteriors(*(use if differentiable else use.detach() for use in uses))
