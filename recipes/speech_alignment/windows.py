@@ -134,7 +134,7 @@ class _Walk:
 
     def step(self, samples: Samples, length: float, last: bool) -> list[Piece]:
         """The pieces of a window of ``length`` seconds that stay; the next one begins where they end."""
-        limit = length if last else WINDOW - MARGIN
+        limit = math.inf if last else WINDOW - MARGIN
         words = self._words[self.done : self.done + round(WINDOW * FASTEST)]
         whole = last and self.done + len(words) == len(self._words)
         found = runs(self._look(samples, words, open_start=False, open_end=not whole))

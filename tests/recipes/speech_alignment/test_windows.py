@@ -123,6 +123,20 @@ def test_sound_behind_the_text_and_text_behind_the_sound() -> None:
     assert list(starts) == [str(k) for k in range(200)]
 
 
+def test_all_of_the_last_window_stays_however_its_end_is_rounded() -> None:
+    seconds = 0.02
+
+    def one_word(samples: Samples, words: Sequence[Word], *, open_start: bool, open_end: bool) -> list[Piece]:
+        end = len(samples) * seconds
+        return [Piece("word", 0, [Sounding(Token("word", 0, "a"), 0.0, end, len(samples), 1.0)])]
+
+    lengths = range(1, 200)
+    assert any(length * seconds > length / (1 / seconds) for length in lengths)
+    for length in lengths:
+        sound = Passing([np.zeros(length, np.float32)])
+        assert [piece.kind for piece in in_windows(sound, 1 / seconds, words(0), one_word)] == ["word"]
+
+
 def test_margins_are_within_windows() -> None:
     assert 0 < windows.FOREIGN < WINDOW - MARGIN < WINDOW
 
