@@ -151,7 +151,7 @@ class Job:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)
             mark = self._mark(name)
-            done = mark.exists() and mark.read_text().partition("\n")[0] == digest
+            done = mark.exists() and mark.read_text().startswith(f"{digest}\n")
             if done and all(map(Path.exists, self._results(name))):
                 return None
             alignment = self.source.align(recording)

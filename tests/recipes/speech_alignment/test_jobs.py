@@ -52,6 +52,15 @@ class TestJob:
         assert f"{name}.vtt" in again
         assert again[f"{name}.json"] > written[f"{name}.json"]
 
+    def test_does_it_again_where_it_was_not_said_how_much_is_flagged(self, job: Job, name: str) -> None:
+        bare = replace(job, pictures=None, player=False)
+        assert bare(name) is None
+        flagged = bare.flagged(name)
+        mark = Path(job.out) / f".done/{name}.sha256"
+        mark.write_text(mark.read_text().partition("\n")[0])  # as it once was
+        assert bare(name) is None
+        assert bare.flagged(name) == flagged
+
     @pytest.mark.parametrize("file", ["lexicon.txt", "model.json", "model.safetensors"])
     def test_does_it_again_with_another_model(
         self, job: Job, name: str, demonstrated: Path, tmp_path: Path, file: str
