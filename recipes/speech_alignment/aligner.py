@@ -121,7 +121,8 @@ def with_guesses(lexicon: Lexicon) -> Lexicon:
 
 
 def common_rate(corpus: Corpus) -> int:
-    """The rate that most recordings have, HIGHEST_RATE at most."""
+    """The rate that most recordings have, HIGHEST_RATE at most; lowered to one at which frames are a whole
+    number of samples apart, as their times would drift from the sound's: 11,025 becomes 11,000."""
     rates: Counter[int] = Counter()
     for path in corpus.paths.values():
         try:
@@ -130,7 +131,8 @@ def common_rate(corpus: Corpus) -> int:
             continue
     if not rates:
         raise DataError(f"{corpus.directory}: none of {len(corpus)} recordings can be read")
-    return min(HIGHEST_RATE, rates.most_common(1)[0][0])
+    frames = round(1 / features.HOP)  # a second
+    return min(HIGHEST_RATE, max(1, rates.most_common(1)[0][0] // frames) * frames)
 
 
 def lesson(recording: Recording, lexicon: Lexicon, rate: int) -> Lesson:

@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from gtn_ebm import DataError
 from recipes.speech_alignment import Corpus
+from recipes.speech_alignment.aligner import common_rate
+from recipes.speech_alignment.features import HOP
 
 
 @pytest.fixture
@@ -28,3 +31,10 @@ def test_what_has_one_name_is_said_with_both(folder: Path) -> None:
         corpus["c"]
     with pytest.raises(DataError, match=r"no text beside it; write e\.txt"):
         _ = corpus["e"].text
+
+
+@pytest.mark.parametrize(("original", "rate"), [(8000, 8000), (11_025, 11_000), (44_100, 16_000), (150, 200)])
+def test_frames_are_a_whole_number_of_samples_apart(tmp_path: Path, original: int, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", [0.0] * original, original)
+    assert common_rate(Corpus(tmp_path)) == rate
+    assert HOP * rate == pytest.approx(round(HOP * rate))
