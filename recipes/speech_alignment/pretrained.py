@@ -255,9 +255,10 @@ def _look(
             sure = math.exp(-float(paid[:, units.index(token.unit)].mean()))
         frames = span.end - span.start
         spoken.append(Sounding(token, span.start * seconds, span.end * seconds, frames, min(sure, 1.0)))
-    pieces = pieces_of(spoken)
-    ends = [0.0, *(time for piece in pieces for time in (piece.start, piece.end)), len(energies) * seconds]
-    return [*_silence(ends[0], ends[1], 0), *pieces, *_silence(ends[-2], ends[-1], len(words))]
+    pieces, end = pieces_of(spoken), len(energies) * seconds
+    if not pieces:
+        return _silence(0.0, end, 0)
+    return [*_silence(0.0, pieces[0].start, 0), *pieces, *_silence(pieces[-1].end, end, len(words))]
 
 
 def _silence(start: float, end: float, word: int) -> list[Piece]:
