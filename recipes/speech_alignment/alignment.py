@@ -70,7 +70,11 @@ def align_samples(
     name: str = "",
     flags: tuple[str, ...] = (),
 ) -> FileAlignment:
-    """The same of samples [N] at the model's rate, and words."""
+    """The same of samples [N] at the model's rate, between −1 and 1, and words.
+
+    Raises:
+        DataError: there is nothing but silence, or the words do not fit.
+    """
     look, duration = partial(_look, model, fillers=fillers_of(lexicon)), len(samples) / model.rate
     check_fits(words, duration)
     if duration > WINDOW:
@@ -153,14 +157,9 @@ def soundings(
     end = len(samples) / model.rate
     return [
         Sounding(
-            token,
-            min(start * HOP, end),
-            min(stop * HOP, end),
-            span.end - span.start,
-            float(confidence),
-            misfit,
+            token, min(start * HOP, end), min(stop * HOP, end), span.end - span.start, float(sure), misfit
         )
-        for token, span, confidence, misfit, (start, stop) in zip(
+        for token, span, sure, misfit, (start, stop) in zip(
             tokens, spans, probable, misfits(better.tolist(), tokens, spans), pairwise(times), strict=True
         )
     ]

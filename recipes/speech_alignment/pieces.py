@@ -56,7 +56,7 @@ def pieces_of(spoken: Sequence[Sounding]) -> list[Piece]:
         goes_on = (
             before
             and before.word == word
-            and ((kind == "word" and before.kind in ("word", "repeated")) or kind == before.kind == "filler")
+            and ((kind == "word" and before.kind in HEARD) or kind == before.kind == "filler")
         )
         if before and goes_on:
             before.soundings.append(each)
