@@ -191,7 +191,7 @@ def recognise(corpus: CorpusFolder, model: Model, words: Words) -> None:
         typer.echo(f"{name}\t{' '.join(found)}")
         text = list(filter(None, map(plain, (recording.transcript or "").split())))
         if text:
-            wrong, expected = wrong + edits(text, found), expected + len(text)
+            wrong, expected = wrong + edits(text, list(map(plain, found))), expected + len(text)
     if expected:
         typer.echo(f"{wrong} edits for {expected} words: {wrong / expected:.2%}", err=True)
     _end("recognised", len(recordings), failed)
