@@ -156,8 +156,9 @@ class CheckReader:
             "threshold": self.threshold,
             "beta": self.beta if math.isfinite(self.beta) else None,  # JSON has no infinity
         }
-        models.write(directory, description, self.network)
+        directory.mkdir(parents=True, exist_ok=True)
         write_whole(directory / "grammar.txt", self.grammar.text)
+        models.write(directory, description, self.network)  # last, so that what was cut short is no model
 
     @classmethod
     def load(cls, directory: str | Path) -> CheckReader:
