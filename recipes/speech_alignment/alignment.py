@@ -40,6 +40,9 @@ STAR_PRICE = 0.55
 SLACK = 0.2
 """By which any sound may explain each frame better without its being held against a word."""
 
+DAMAGED = f"damaged: bytes were lost in a copy as text, and {audio.LONG:.0f} s are the most that are mended"
+"""Flag of a long recording."""
+
 LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5, misfit=9.5)
 """A phone of as few frames as it can take was pressed in."""
 
@@ -56,7 +59,8 @@ def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileA
         check_fits(words, duration)
         sound = Passing(audio.blocks(recording.audio, model.rate))
         pieces = in_windows(sound, model.rate, words, partial(_look, model, fillers=fillers_of(lexicon)))
-        return as_alignment(recording.name, sound.passed / model.rate, words, pieces, LIMITS)
+        flags = (DAMAGED,) if audio.was_copied_as_text(recording.audio) else ()
+        return as_alignment(recording.name, sound.passed / model.rate, words, pieces, LIMITS, flags)
     whole = recording.sound(model.rate)
     flags = (f"mended: {whole.lost} bytes were lost in a copy as text",) if whole.lost else ()
     return align_samples(model, whole.samples, words, lexicon, recording.name, flags)

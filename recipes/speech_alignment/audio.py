@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from gtn_ebm import DataError
-from recipes.speech_alignment.restoration import restored
+from recipes.speech_alignment.restoration import Bytes, is_damaged, restored
 
 Samples = NDArray[np.float32]
 
@@ -69,8 +69,8 @@ def read(path: Path, rate: int) -> Sound:
     try:
         with soundfile.SoundFile(path) as sound:
             original = sound.samplerate
-            if sound.subtype == "PCM_16" and sound.channels == 1:
-                data, lost = restored(sound.read(dtype="int16").astype("<i2").view(np.uint8))
+            if (found := _bytes(sound)) is not None:
+                data, lost = restored(found)
                 samples = data.view("<i2").astype(np.float32) / np.float32(2**15)
             else:
                 blocks = sound.blocks(BLOCK, dtype="float32", always_2d=True)
@@ -82,7 +82,8 @@ def read(path: Path, rate: int) -> Sound:
 
 
 def blocks(path: Path, rate: int) -> Iterator[Samples]:
-    """A recording bit by bit, its channels' mean, at this rate; such as were copied as text are not mended.
+    """A recording bit by bit, its channels' mean, at this rate; one that was copied as text is not mended
+    (see ``was_copied_as_text``).
 
     Raises:
         DataError: as of ``read``.
@@ -95,6 +96,15 @@ def blocks(path: Path, rate: int) -> Iterator[Samples]:
             yield from resampled_blocks(checked, sound.samplerate, rate)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path}: cannot be read as sound ({_reason(error)})") from error
+
+
+def was_copied_as_text(path: Path) -> bool:
+    """Whether bytes of a recording were lost so (see ``restoration``), by its first BLOCK; DataError as of
+    ``read``."""
+    rate_and_duration(path)
+    with soundfile.SoundFile(path) as sound:
+        found = _bytes(sound, BLOCK)
+    return found is not None and is_damaged(found)
 
 
 def resampled(samples: Samples, original: int, rate: int) -> Samples:
@@ -147,6 +157,14 @@ class Passing:
 
     def _from(self, begin: int) -> Samples:
         return self._held[max(0, begin - self.passed + len(self._held)) :]
+
+
+def _bytes(sound: soundfile.SoundFile, count: int = -1) -> Bytes | None:
+    """Those of the next samples, or of all, if these have 16 bits and one channel."""
+    if sound.subtype != "PCM_16" or sound.channels != 1:
+        return None
+    found: Bytes = sound.read(count, dtype="int16").astype("<i2").view(np.uint8)
+    return found
 
 
 def _check_finite(path: Path, samples: Samples) -> Samples:

@@ -5,7 +5,14 @@ import pytest
 import soundfile
 
 from gtn_ebm import DataError
-from recipes.speech_alignment.audio import Passing, blocks, read, resampled, resampled_blocks
+from recipes.speech_alignment.audio import (
+    Passing,
+    blocks,
+    read,
+    resampled,
+    resampled_blocks,
+    was_copied_as_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +55,15 @@ def test_windows_of_what_passes_by() -> None:
     assert last
     assert window.tolist() == samples[900:].tolist()
     assert sound.passed == 1000
+
+
+def test_a_copy_as_text_is_found_without_reading_it_all(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 20_000)
+    soundfile.write(tmp_path / "a.wav", samples, 8000, "PCM_16")
+    soundfile.write(tmp_path / "two.wav", np.stack([samples, samples], 1), 8000, "PCM_16")
+    for name in ("a.wav", "two.wav"):
+        assert not was_copied_as_text(tmp_path / name)
+    whole = (tmp_path / "a.wav").read_bytes()
+    head, data = whole[:44], whole[44:]
+    (tmp_path / "copy.wav").write_bytes(head + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    assert was_copied_as_text(tmp_path / "copy.wav")

@@ -156,6 +156,21 @@ def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
     assert np.mean(errors) < 0.01
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_recording_that_is_read_bit_by_bit(
+    aligner: SpeechAligner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    words = ["sim", "mama", "us", "ami"]
+    samples, truth = utterance(words, np.random.default_rng(8))
+    soundfile.write(tmp_path / "a.wav", samples, RATE)
+    monkeypatch.setattr("recipes.speech_alignment.audio.LONG", 1.0)
+    monkeypatch.setattr("recipes.speech_alignment.audio.was_copied_as_text", lambda path: damaged)
+    found = aligner.align(tmp_path / "a.wav", " ".join(words))
+    assert [word.label for word in found.words] == words
+    assert max(abs(a.start - b.start) for a, b in zip(found.words, truth.words, strict=True)) < 0.02
+    assert [flag.partition(":")[0] for flag in found.flags] == ["damaged"] * damaged
+
+
 @pytest.mark.parametrize("seed", [6, 7])
 def test_noisy_recordings_are_heard_by_what_was_learnt_in_noise(aligner: SpeechAligner, seed: int) -> None:
     words, chance = ["sim", "mama", "us", "ami"], np.random.default_rng(seed)
