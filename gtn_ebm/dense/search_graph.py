@@ -32,6 +32,7 @@ class Arcs(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph, chosen: NDArray[np.bool_]) -> Arcs:
+        """Those of a graph's arcs that are chosen, [A]."""
         numbers = graph.structure.out_index.arcs
         numbers = numbers[chosen[numbers]]
         offsets = np.zeros(graph.states + 1, np.uint32)

@@ -53,6 +53,7 @@ def raise_infinite(
 
 
 def raise_divergence(structure: Structure, state: int, energy: float, energies: NDArray[Any]) -> None:
+    """Of a state, what the cycles through it add up to, and the energies of arcs, [A]."""
     arcs = cycle_through(structure, energies, state)
     raise Divergence(
         f"the sum over paths diverges: the cycles through state {state} add up to an energy of "

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gtn_ebm import DataError, Graph, Structure
 from gtn_ebm.dense import topologies
-from gtn_ebm.io.files import write_beside, write_whole
+from recipes import models
 from recipes.speech_alignment import audio, features
 from recipes.speech_alignment.audio import Samples
 from recipes.speech_alignment.features import FEATURES, VIEWS
 from recipes.speech_alignment.gaussians import Gaussians, log_sum
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
-FORMAT = "gtn_ebm speech alignment 3"
+FORMAT = "gtn_ebm speech alignment 4"
 """What ``model.json`` says that it is."""
+
+MOST_COMPONENTS = 256
+"""Of a model to be read."""
 
 STATES = 3
 """Of each unit, passed from left to right."""
@@ -133,12 +133,10 @@ class AcousticModel(nn.Module):
         )
 
     def save(self, folder: Path) -> None:
-        """Writes model.safetensors and model.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: values.contiguous() for name, values in self.state_dict().items()}
-        write_beside(folder / "model.safetensors", lambda path: save_file(tensors, path))
-        content = {"format": FORMAT, "phones": self.phones, "rate": self.rate}
-        write_whole(folder / "model.json", json.dumps(content, ensure_ascii=False) + "\n")
+        """Writes model.json and model.safetensors."""
+        components = self.gaussians.log_weights.shape[1]
+        description = {"format": FORMAT, "phones": self.phones, "rate": self.rate, "components": components}
+        models.write(folder, description, self)
 
     @classmethod
     def load(cls, folder: Path) -> AcousticModel:
@@ -147,22 +145,19 @@ class AcousticModel(nn.Module):
         Raises:
             DataError: it is not there, or something else.
         """
-        try:
-            content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            if not isinstance(content, dict) or content.get("format") != FORMAT or content["rate"] < 1:
-                raise ValueError(f"model.json describes none of the format {FORMAT!r}")
-            tensors = load_file(folder / "model.safetensors")
-            if not all(values.isfinite().all() for values in tensors.values()):
-                raise ValueError("some of its numbers are not finite")
-            components = tensors["gaussians.log_weights"].shape[1]
-            model = cls([str(phone) for phone in content["phones"]], int(content["rate"]), components)
-            model.load_state_dict(tensors)
-        except OSError as error:
+        description = models.read_description(folder, FORMAT)
+        phones, rate, components = (description.get(name) for name in ("phones", "rate", "components"))
+        if not isinstance(phones, list) or not all(isinstance(phone, str) for phone in phones):
+            raise DataError(f"{folder / models.DESCRIPTION}: the phones are no list of strings")
+        if type(rate) is not int or rate < 1:
+            raise DataError(f"{folder / models.DESCRIPTION}: the rate is {rate!r:.80}, not a number above 0")
+        if type(components) is not int or not 1 <= components <= MOST_COMPONENTS:
             raise DataError(
-                f"{folder}: holds no model that train made ({error.strerror or error})"
-            ) from error
-        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise DataError(f"{folder}: holds no model that can be read ({error})") from error
+                f"{folder / models.DESCRIPTION}: components are {components!r:.80}, not a number from 1 to "
+                f"{MOST_COMPONENTS}"
+            )
+        model = cls(phones, rate, components)
+        model.load_state_dict(models.read_weights(folder, model))
         return model
 
 

@@ -35,10 +35,12 @@ class Piece(NamedTuple):
 
     @property
     def start(self) -> float:
+        """Seconds."""
         return self.soundings[0].start
 
     @property
     def end(self) -> float:
+        """Seconds."""
         return self.soundings[-1].end
 
     def moved(self, time: float, words: int) -> Piece:

@@ -67,24 +67,35 @@ def test_the_same_lessons_give_the_same_model_after_a_stop(folder: Path, aligner
 
 
 def test_a_model_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no model that train made"):
+    with pytest.raises(DataError, match="give the folder of a trained model"):
         AcousticModel.load(tmp_path)
     (tmp_path / "model.json").write_bytes((folder / "model" / "model.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"12345678")
-    with pytest.raises(DataError, match="can be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         AcousticModel.load(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"format": "other"}, {"rate": 0}, {"rate": "fast"}, {"phones": ["a"]}])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other"}, "its format is not"),
+        ({"rate": 0}, "the rate is 0"),
+        ({"rate": "fast"}, "the rate is 'fast'"),
+        ({"phones": "a"}, "no list of strings"),
+        ({"phones": ["a"]}, "not the weights"),
+        ({"components": 0}, "components are 0"),
+        ({"components": 10**9}, "components are 1000000000"),
+    ],
+)
 def test_a_description_that_is_amiss_is_refused(
-    folder: Path, tmp_path: Path, change: dict[str, object]
+    folder: Path, tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
     content = json.loads((folder / "model" / "model.json").read_text())
     (tmp_path / "model.safetensors").write_bytes((folder / "model" / "model.safetensors").read_bytes())
     (tmp_path / "model.json").write_text(json.dumps(content))
     AcousticModel.load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps(content | change))
-    with pytest.raises(DataError, match="no model that can be read"):
+    with pytest.raises(DataError, match=said):
         AcousticModel.load(tmp_path)
 
 
