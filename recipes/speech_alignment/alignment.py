@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -23,6 +23,7 @@ from recipes.speech_alignment.lexicon import Lexicon, Pronunciation
 from recipes.speech_alignment.pieces import Piece, Sounding, pieces_of
 from recipes.speech_alignment.transcript import (
     FILLERS,
+    SILENCE,
     Prices,
     Token,
     Word,
@@ -58,7 +59,7 @@ def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileA
     if duration > audio.LONG:
         check_fits(words, duration)
         sound = Passing(audio.blocks(recording.audio, model.rate))
-        pieces = in_windows(sound, model.rate, words, partial(_look, model, fillers=fillers_of(lexicon)))
+        pieces = in_windows(sound, model.rate, words, _Look(model, fillers_of(lexicon)))
         flags = (DAMAGED,) if audio.was_copied_as_text(recording.audio) else ()
         return as_alignment(recording.name, sound.passed / model.rate, words, pieces, LIMITS, flags)
     whole = recording.sound(model.rate)
@@ -79,10 +80,10 @@ def align_samples(
     Raises:
         DataError: there is nothing but silence, or the words do not fit.
     """
-    look, duration = partial(_look, model, fillers=fillers_of(lexicon)), len(samples) / model.rate
+    duration = len(samples) / model.rate
     check_fits(words, duration)
     if duration > WINDOW:
-        pieces = in_windows(Passing([samples]), model.rate, words, look)
+        pieces = in_windows(Passing([samples]), model.rate, words, _Look(model, fillers_of(lexicon)))
     elif features.is_silent(torch.from_numpy(samples), model.rate):
         raise DataError("there is nothing but silence")
     else:
@@ -111,16 +112,23 @@ def fillers_of(lexicon: Lexicon) -> list[Pronunciation]:
     return [phones for filler in FILLERS if filler in lexicon for phones in lexicon.pronunciations(filler)]
 
 
-def _look(
-    model: AcousticModel,
-    samples: Samples,
-    words: Sequence[Word],
-    *,
-    fillers: Sequence[Pronunciation],
-    open_start: bool = False,
-    open_end: bool = False,
-) -> list[Piece]:
-    return pieces_of(soundings(model, samples, words, fillers, open_end, open_start))
+class _Look:
+    """Aligns windows of a recording, one after the other. Where one has nothing nearly as loud as before
+    it is silence: its noise, standardised, would look like speech."""
+
+    def __init__(self, model: AcousticModel, fillers: Sequence[Pronunciation]):
+        self._model, self._fillers, self._loudest = model, fillers, -math.inf
+
+    def __call__(
+        self, samples: Samples, words: Sequence[Word], *, open_start: bool, open_end: bool
+    ) -> list[Piece]:
+        loudest = features.loudest(torch.from_numpy(samples), self._model.rate)
+        if loudest < self._loudest - features.NOTHING:
+            end = len(samples) / self._model.rate
+            silence = Sounding(Token("silence", 0, SILENCE), 0.0, end, math.ceil(end / HOP), 1.0)
+            return [Piece("silence", 0, [silence])]
+        self._loudest = max(self._loudest, loudest)
+        return pieces_of(soundings(self._model, samples, words, self._fillers, open_end, open_start))
 
 
 def soundings(

@@ -41,15 +41,39 @@ FLOOR = 0.003
 """Energy added to every band, as a share of its mean: what is fainter than that differs from one recording to
 the next as their noise does, and a logarithm would make much of it."""
 
+QUIET = 4.0
+"""How far a quiet frame is below the loudest: of the mean over bands of logarithms of energy."""
+
+MOST_QUIET = 1.0
+"""Quiet frames that count in what is standard, for each other one: a recording is to look the same however
+long it is silent."""
+
+NOTHING = 7.0
+"""How far below the loudest sound so far, in the logarithm of energy, there is none."""
+
 LEAST_ENERGY = 1e-9
 """Far below that of a quiet room in samples between −1 and 1."""
 
 
 def seen(samples: Tensor, rate: int) -> Tensor:
     """Samples [N] → what a model sees of them: cepstra of all views, standardised, [T, FEATURES]."""
-    return standardised(
-        torch.cat([cepstra(log_mel(samples, rate, window), reach) for window, reach in VIEWS], 1)
-    )
+    bands = [log_mel(samples, rate, window) for window, _ in VIEWS]
+    values = [cepstra(each, reach) for each, (_, reach) in zip(bands, VIEWS, strict=True)]
+    return standardised(torch.cat(values, 1), frame_weights(bands[0]))
+
+
+def frame_weights(bands: Tensor) -> Tensor:
+    """How much each frame counts in what is standard, [T], from log energies of bands [T, BANDS]."""
+    loudness = functional.avg_pool1d(bands.mean(1)[None], 9, 1, 4, count_include_pad=False)[0]
+    quiet = loudness < loudness.max() - QUIET
+    many = int(quiet.sum())
+    return torch.where(quiet, min(1.0, MOST_QUIET * (len(quiet) - many) / max(1, many)), 1.0)
+
+
+def loudest(samples: Tensor, rate: int) -> float:
+    """The logarithm of the energy, over a tenth of a second, that a fiftieth of the time is louder than."""
+    energies = (spectra(samples, rate, WINDOW).mean(1) + LEAST_ENERGY).log()
+    return float(functional.avg_pool1d(energies[None], 21, 1, 10, count_include_pad=False).quantile(0.98))
 
 
 def log_mel(samples: Tensor, rate: int, window: float = WINDOW) -> Tensor:
@@ -93,10 +117,12 @@ def is_silent(samples: Tensor, rate: int) -> bool:
     return float(log_mel(samples, rate).std(0).max()) < LEAST_SPREAD
 
 
-def standardised(values: Tensor) -> Tensor:
+def standardised(values: Tensor, weights: Tensor) -> Tensor:
     """Less their mean over the frames, which a microphone and a voice add to all of them, and in units of
-    their spread, which noise makes smaller, [T, D]."""
-    return (values - values.mean(0)) / values.std(0).clamp(min=1e-3)
+    their spread, which noise makes smaller, [T, D], from values [T, D] and how much each frame counts [T]."""
+    shares = weights / weights.sum()
+    apart = values - shares @ values
+    return apart / (shares @ apart.square()).sqrt().clamp(min=1e-3)
 
 
 def differences(values: Tensor, reach: int) -> Tensor:

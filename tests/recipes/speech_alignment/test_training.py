@@ -167,6 +167,19 @@ def test_a_long_recording_is_aligned_in_windows(aligner: SpeechAligner) -> None:
     assert np.mean(errors) < 0.01
 
 
+@pytest.mark.parametrize("pause", [8.0, 14.0, 45.0])
+def test_a_long_pause_moves_nothing(aligner: SpeechAligner, pause: float) -> None:
+    chance, words = np.random.default_rng(9), ["sim", "mama", "us", "ami"]
+    (one, first), (other, second) = utterance(words, chance), utterance(words[::-1], chance)
+    quiet = chance.normal(0, 2e-4, round(pause * RATE)).astype(np.float32)
+    samples, text = np.concatenate([one, quiet, other]), " ".join(words + words[::-1])
+    found = align_samples(aligner.model, samples, words_of(text, LEXICON), LEXICON)
+    assert [(word.label, word.flags) for word in found.words] == [(word, ()) for word in text.split()]
+    here = (len(one) + len(quiet)) / RATE
+    starts = [word.start for word in first.words] + [here + word.start for word in second.words]
+    assert max(abs(word.start - start) for word, start in zip(found.words, starts, strict=True)) < 0.03
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_recording_that_is_read_bit_by_bit(
     aligner: SpeechAligner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
