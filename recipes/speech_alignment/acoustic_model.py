@@ -19,7 +19,7 @@ from recipes.speech_alignment.features import FEATURES, VIEWS
 from recipes.speech_alignment.gaussians import Gaussians, log_sum
 from recipes.speech_alignment.transcript import SILENCE, STAR
 
-FORMAT = "gtn_ebm speech alignment 4"
+FORMAT = "gtn_ebm speech alignment 5"
 """What ``model.json`` says that it is."""
 
 MOST_COMPONENTS = 256
@@ -67,11 +67,6 @@ class AcousticModel(nn.Module):
     def units(self) -> list[str]:
         """The phones, SILENCE and STAR."""
         return [*self.phones, SILENCE, STAR]
-
-    @property
-    def silence(self) -> int:
-        """The number of SILENCE among the units."""
-        return len(self.phones)
 
     @property
     def classes(self) -> int:
@@ -149,8 +144,13 @@ class AcousticModel(nn.Module):
         phones, rate, components = (description.get(name) for name in ("phones", "rate", "components"))
         if not isinstance(phones, list) or not all(isinstance(phone, str) for phone in phones):
             raise DataError(f"{folder / models.DESCRIPTION}: the phones are no list of strings")
-        if type(rate) is not int or rate < 1:
-            raise DataError(f"{folder / models.DESCRIPTION}: the rate is {rate!r:.80}, not a number above 0")
+        if len({*phones, SILENCE, STAR}) < len(phones) + 2:
+            raise DataError(f"{folder / models.DESCRIPTION}: two units have one name, among {phones!r:.80}")
+        if type(rate) is not int or rate < 1 or rate % round(1 / features.HOP):
+            raise DataError(
+                f"{folder / models.DESCRIPTION}: the rate is {rate!r:.80}, not a number above 0 of which "
+                f"{1000 * features.HOP:g} ms are whole samples"
+            )
         if type(components) is not int or not 1 <= components <= MOST_COMPONENTS:
             raise DataError(
                 f"{folder / models.DESCRIPTION}: components are {components!r:.80}, not a number from 1 to "

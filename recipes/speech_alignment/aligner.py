@@ -49,7 +49,7 @@ class SpeechAligner:
         cls,
         corpus: Corpus,
         lexicon: Lexicon,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         complain: Callable[[str], object] = lambda message: None,
         progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> SpeechAligner:
@@ -65,7 +65,7 @@ class SpeechAligner:
         Raises:
             DataError: nothing of the corpus can be used.
         """
-        lexicon = with_guesses(lexicon)
+        lexicon, folder = with_guesses(lexicon), None if folder is None else Path(folder)
         rate = common_rate(corpus)
         lessons = []
         for name in corpus.names:
@@ -80,15 +80,16 @@ class SpeechAligner:
             aligner.save(folder)
         return aligner
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Writes the model and the lexicon."""
-        self.model.save(folder)
-        self.lexicon.write(folder / "lexicon.txt")
+        self.model.save(Path(folder))
+        self.lexicon.write(Path(folder) / "lexicon.txt")
 
     @classmethod
-    def load(cls, folder: Path, lexicon: Lexicon | None = None) -> SpeechAligner:
+    def load(cls, folder: Path | str, lexicon: Lexicon | None = None) -> SpeechAligner:
         """Reads what ``save`` wrote, with another lexicon if given; DataError where it is not there."""
-        return cls(AcousticModel.load(folder), lexicon or Lexicon.read(folder / "lexicon.txt"))
+        model = AcousticModel.load(Path(folder))
+        return cls(model, lexicon or Lexicon.read(Path(folder) / "lexicon.txt"))
 
     def align(self, recording: Recording | Path | str, text: str | None = None) -> FileAlignment:
         """The times of words and phones of a recording of a corpus, or of a sound file and its text.

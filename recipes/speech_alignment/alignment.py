@@ -44,8 +44,8 @@ SLACK = 0.2
 DAMAGED = f"damaged: bytes were lost in a copy as text, and {audio.LONG:.0f} s are the most that are mended"
 """Flag of a long recording."""
 
-LIMITS = Limits(word=3.0, phone=STATES, confidence=0.5, misfit=9.5)
-"""A phone of as few frames as it can take was pressed in."""
+LIMITS = Limits(word=3.0, phone=STATES * HOP, confidence=0.5, misfit=9.5)
+"""A phone that lasts as few frames as it can take was pressed in."""
 
 
 def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileAlignment:

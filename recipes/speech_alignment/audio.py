@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,23 +26,31 @@ LONG = 60.0
 BLOCK = 1 << 20
 """Samples read at once."""
 
+STREAMED = 0x7FFF_0000
+"""Bytes from which on a header tells of no length that anybody counted."""
+
 REACH = 10
 """Samples of the lower rate on either side that one of another rate depends on."""
+
+_CUT_OFF = re.compile(r"^data : ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)
+"""What libsndfile says of a WAV file whose header tells of more than it holds, or of less."""
 
 
 def rate_and_duration(path: Path) -> tuple[int, float]:
     """Samples a second and seconds of a recording, without reading it all.
 
     Raises:
-        DataError: the file is missing, empty or no sound, or holds less than ``SHORTEST``.
+        DataError: the file is missing, empty, cut off or no sound, or holds less than ``SHORTEST``.
     """
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty")
         with soundfile.SoundFile(path) as sound:
-            rate, frames = sound.samplerate, sound.frames
+            rate, frames, missing = sound.samplerate, sound.frames, _missing(sound)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path}: cannot be read as sound ({_reason(error)})") from error
+    if missing >= SHORTEST:
+        raise DataError(f"{path}: ends {missing:.2f} s before its header says; copy it again, or convert it")
     if frames < SHORTEST * rate:
         raise DataError(
             f"{path}: holds {1000 * frames / rate:.0f} ms of sound; {1000 * SHORTEST:.0f} are needed at least"
@@ -59,8 +68,7 @@ class Sound(NamedTuple):
 def read(path: Path, rate: int) -> Sound:
     """A recording, its channels' mean, at this rate.
 
-    A file that ends before its header says is read as far as it goes; one that was copied as text is mended
-    (see ``restoration``).
+    One that was copied as text is mended (see ``restoration``).
 
     Raises:
         DataError: as of ``rate_and_duration``; a sample that is not finite.
@@ -157,6 +165,16 @@ class Passing:
 
     def _from(self, begin: int) -> Samples:
         return self._held[max(0, begin - self.passed + len(self._held)) :]
+
+
+def _missing(sound: soundfile.SoundFile) -> float:
+    """Seconds that the header of a WAV file tells of and that are not there; 0 for streams, which cannot know
+    their length when it is written."""
+    found = _CUT_OFF.search(sound.extra_info)
+    if found is None:
+        return 0.0
+    told, held = map(int, found.groups())
+    return 0.0 if told >= STREAMED else max(0.0, (told / max(held, 1) - 1) * sound.frames / sound.samplerate)
 
 
 def _bytes(sound: soundfile.SoundFile, count: int = -1) -> Bytes | None:

@@ -67,8 +67,8 @@ class Corpus:
         DataError: there is no such folder, or no recording in it.
     """
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    def __init__(self, directory: Path | str):
+        self.directory = directory = Path(directory)
         if not directory.is_dir():
             raise DataError(f"{directory}: no such folder; give one of recordings and their texts")
         sounds = (path for path in directory.rglob("*") if path.suffix.lower() in SOUNDS)

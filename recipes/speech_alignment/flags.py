@@ -22,13 +22,13 @@ class Limits(NamedTuple):
 
     Attributes:
         word: seconds beyond which one is too long.
-        phone: frames, with which one is still too short.
+        phone: seconds, with which one is still too short.
         confidence: in a word, below which it is to be looked at.
         misfit: of a word, above which it is: it may have swallowed what the text lacks.
     """
 
     word: float
-    phone: int
+    phone: float
     confidence: float
     misfit: float
 
@@ -96,13 +96,15 @@ def _interval(piece: Piece, words: Sequence[Word], limits: Limits, again: bool) 
         flags.append("wrong" if word.pronunciations else "unknown")
     elif again:
         flags.append("repeated")
-    elif confidence < limits.confidence or max(each.misfit for each in piece.soundings) > limits.misfit:
+    elif confidence < limits.confidence:
         flags.append("low confidence")
+    elif max(each.misfit for each in piece.soundings) > limits.misfit:
+        flags.append("poor fit")
     if piece.end - piece.start > limits.word:
         flags.append("too long")
     return Interval(piece.start, piece.end, word.label, confidence, tuple(flags))
 
 
 def _phone(each: Sounding, limits: Limits) -> Interval:
-    flags = ("too short",) if each.frames <= limits.phone else ()
+    flags = ("too short",) if each.end - each.start <= limits.phone else ()
     return Interval(each.start, each.end, each.token.unit, each.confidence, flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -143,10 +144,23 @@ class Job:
         if self.pictures not in (None, "png", "svg"):
             raise DataError(f"pictures are png or svg, not {self.pictures!r}")
         self.source.check()
+        try:
+            Path(self.out).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.out}: cannot be made a folder ({error.strerror})") from error
 
     def __call__(self, name: str) -> str | None:
-        """What is wrong with the recording of this name; None for nothing, and it is done."""
+        """What is wrong with the recording of this name; None for nothing, and it is done. Of one with which
+        something is wrong no former result stays."""
         torch.set_num_threads(1)
+        wrong = self._do(name)
+        if wrong is not None:
+            for path in (self._mark(name), *self._results(name)):
+                with suppress(OSError):  # which may be what is wrong
+                    path.unlink(missing_ok=True)
+        return wrong
+
+    def _do(self, name: str) -> str | None:
         try:
             recording = _corpus(self.corpus)[name]
             digest = self._digest(recording)

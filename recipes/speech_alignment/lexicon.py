@@ -64,7 +64,9 @@ class Lexicon:
         return [] if self.letter_to_sound is None else self.letter_to_sound(word.lower())
 
     @classmethod
-    def read(cls, path: Path, letter_to_sound: Callable[[str], list[Pronunciation]] | None = None) -> Lexicon:
+    def read(
+        cls, path: Path | str, letter_to_sound: Callable[[str], list[Pronunciation]] | None = None
+    ) -> Lexicon:
         """A lexicon of one entry a line: the word, blanks, its phones, perhaps between slashes.
 
         Lines that begin with ";" are comments. A word may stand in several lines, and be numbered or named
@@ -74,6 +76,7 @@ class Lexicon:
         Raises:
             DataError: the file cannot be read as text, or a line has no phones; the message says which.
         """
+        path = Path(path)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

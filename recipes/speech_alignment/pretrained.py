@@ -38,7 +38,7 @@ SEPARATORS = ("|", " ", "▁")
 CHUNK, CONTEXT = 30.0, 2.0
 """Seconds that a network hears at once, and of them those on either side that are heard again."""
 
-LIMITS = Limits(word=3.0, phone=0, confidence=0.1, misfit=math.inf)
+LIMITS = Limits(word=3.0, phone=0.0, confidence=0.1, misfit=math.inf)
 
 PRICES = Prices(silence=0.0, inserted=6.5, wrong=6.5, skipped=6.5, repeated=6.5)
 """Of what a text does not say, in nats: a letter or two that the network is sure are others."""

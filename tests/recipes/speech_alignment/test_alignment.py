@@ -31,12 +31,12 @@ def test_misfits_are_the_greatest_sums_over_stretches_that_end_in_a_token() -> N
 
 @pytest.mark.parametrize(
     ("of_first", "flags"),
-    [({}, ()), ({"confidence": 0.1}, ("low confidence",)), ({"misfit": 9.5}, ("low confidence",)),
+    [({}, ()), ({"confidence": 0.1}, ("low confidence",)), ({"misfit": 9.5}, ("poor fit",)),
      ({"end": 1.5}, ("too long",))],
 )  # fmt: skip
 def test_what_is_not_plausible_is_flagged(of_first: dict[str, float], flags: tuple[str, ...]) -> None:
     first = Sounding(Token("word", 0, "a"), 0.0, 0.2, 20, 0.9)._replace(**of_first)
-    second = Sounding(Token("word", 1, "c"), 1.6, 1.7, 3, 0.9)
+    second = Sounding(Token("word", 1, "c"), 1.6, 1.615, 3, 0.9)
     found = as_alignment("x", 2.0, WORDS, pieces_of([first, second]), LIMITS)
     assert [word.flags for word in found.words] == [flags, ()]
     assert found.phones[1].flags == ("too short",)

@@ -8,6 +8,7 @@ from gtn_ebm import DataError
 from recipes.speech_alignment.audio import (
     Passing,
     blocks,
+    rate_and_duration,
     read,
     resampled,
     resampled_blocks,
@@ -67,3 +68,14 @@ def test_a_copy_as_text_is_found_without_reading_it_all(tmp_path: Path) -> None:
     head, data = whole[:44], whole[44:]
     (tmp_path / "copy.wav").write_bytes(head + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     assert was_copied_as_text(tmp_path / "copy.wav")
+
+
+def test_a_recording_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000, "PCM_24")
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"ends 0\.5\d s before its header says"):
+        rate_and_duration(tmp_path / "cut.wav")
+    streamed = whole[:40].replace(whole[4:8], b"\xff" * 4) + b"\xff" * 4 + whole[44:]  # of no told length
+    (tmp_path / "streamed.wav").write_bytes(streamed)
+    assert rate_and_duration(tmp_path / "streamed.wav") == (8000, 1.0)

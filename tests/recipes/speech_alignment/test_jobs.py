@@ -61,6 +61,22 @@ class TestJob:
         assert bare(name) is None
         assert bare.flagged(name) == flagged
 
+    def test_leaves_no_former_result_of_what_is_wrong_now(
+        self, job: Job, name: str, demonstrated: Path, tmp_path: Path
+    ) -> None:
+        copytree(demonstrated / "corpus", tmp_path / "corpus")
+        bare = replace(job, corpus=str(tmp_path / "corpus"), pictures=None, player=False)
+        assert bare(name) is None
+        assert (Path(job.out) / f"{name}.json").exists()
+        (tmp_path / "corpus" / f"{name}.wav").write_bytes(b"")
+        assert "the file is empty" in str(bare(name))
+        assert not list(Path(job.out).rglob(f"{Path(name).name}.*"))
+
+    def test_says_at_once_where_there_can_be_no_folder(self, job: Job, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DataError, match="cannot be made a folder"):
+            replace(job, out=str(tmp_path / "file" / "out")).check()
+
     @pytest.mark.parametrize("file", ["lexicon.txt", "model.json", "model.safetensors"])
     def test_does_it_again_with_another_model(
         self, job: Job, name: str, demonstrated: Path, tmp_path: Path, file: str

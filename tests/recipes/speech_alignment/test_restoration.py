@@ -45,6 +45,13 @@ def test_silence_is_left_alone() -> None:
     assert restored(data)[1] == 0
 
 
+def test_sound_of_eight_bits_in_sixteen_is_left_alone() -> None:
+    high = speechlike()[1::2].astype(np.int8)
+    data = np.asarray(high[(high != RETURN)], "<i2") * 256
+    data[::50] = FEED * 256
+    assert restored(data.view(np.uint8))[1] == 0
+
+
 @pytest.mark.data
 def test_real_recordings_have_the_length_that_their_texts_say(data_directory: Path) -> None:
     folder = data_directory / "timit_sample" / "dr1-fvmh0"
