@@ -63,7 +63,7 @@ def align(model: AcousticModel, recording: Recording, lexicon: Lexicon) -> FileA
         flags = (DAMAGED,) if audio.was_copied_as_text(recording.audio) else ()
         return as_alignment(recording.name, sound.passed / model.rate, words, pieces, LIMITS, flags)
     whole = recording.sound(model.rate)
-    flags = (f"mended: {whole.lost} bytes were lost in a copy as text",) if whole.lost else ()
+    flags = (f"mended: bytes lost in a copy as text: {whole.lost}",) if whole.lost else ()
     return align_samples(model, whole.samples, words, lexicon, recording.name, flags)
 
 

@@ -17,6 +17,9 @@ MOST_UNHEARD = 0.5
 """Share of the words of a text beyond which it is taken for another recording's."""
 
 
+DOUBTFUL = "doubtful: most words are flagged, so the text may be another recording's"
+
+
 class Limits(NamedTuple):
     """Of what is plausible.
 
@@ -78,6 +81,8 @@ def as_alignment(
         for each in piece.soundings
         if each.token.unit not in (SILENCE, STAR)
     ]
+    if sum(bool(word.flags) for word in found) > MOST_UNHEARD * len(words):
+        flags = (*flags, DOUBTFUL)
     return FileAlignment(name, duration, tuple(found), tuple(phones), flags)
 
 

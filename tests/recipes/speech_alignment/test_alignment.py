@@ -4,7 +4,7 @@ import pytest
 from gtn_ebm import DataError
 from gtn_ebm.dense import Span
 from recipes.speech_alignment.alignment import misfits
-from recipes.speech_alignment.flags import Limits, as_alignment, check_fits
+from recipes.speech_alignment.flags import DOUBTFUL, Limits, as_alignment, check_fits
 from recipes.speech_alignment.pieces import Sounding, pieces_of
 from recipes.speech_alignment.transcript import Token, Word
 
@@ -46,3 +46,11 @@ def test_texts_that_are_far_too_long_are_refused() -> None:
     check_fits(WORDS * 20, 10.0)
     with pytest.raises(DataError, match="nobody says 200 words in it"):
         check_fits(WORDS * 100, 10.0)
+
+
+def test_a_recording_of_which_most_words_are_flagged_is_doubtful() -> None:
+    first = Sounding(Token("word", 0, "a"), 0.0, 0.2, 20, 0.1)
+    second = Sounding(Token("word", 1, "c"), 0.2, 0.4, 20, 0.9)
+    for confidence, flags in ((0.9, ()), (0.1, (DOUBTFUL,))):
+        pieces = pieces_of([first, second._replace(confidence=confidence)])
+        assert as_alignment("x", 2.0, WORDS, pieces, LIMITS).flags == flags
