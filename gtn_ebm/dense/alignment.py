@@ -17,7 +17,7 @@ from torch import Tensor
 from gtn_ebm import inference
 from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.dense import cuda, topologies
-from gtn_ebm.dense.checks import check_energies, check_floating, lengths_of
+from gtn_ebm.dense.checks import check_class, check_energies, check_floating, lengths_of
 from gtn_ebm.dense.free_energy import posteriors
 from gtn_ebm.dense.least_energy import (
     PathBatch,
@@ -102,8 +102,8 @@ def forced_align(
             thread at a time; what it raises ends the alignment. While graphs are worked on it is not called.
 
     Raises:
-        GraphError: an item cannot be aligned: the message says which, and how many frames it lacks. And what
-            ``best_path`` raises.
+        GraphError: an item cannot be aligned: the message says which, and how many frames it lacks; a blank
+            that is no class. And what ``best_path`` raises.
 
     >>> emissions = -torch.tensor([[[0.1, 0.8, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]]]).log()
     >>> (alignment,) = forced_align(emissions, None, [[1, 2]], beta=1.0)
@@ -114,6 +114,11 @@ def forced_align(
         raise GraphError(
             f"targets must be a graph, or a graph or a row of labels for each item, not {targets!r:.60}"
         )
+    check_floating(emissions, "emissions", "batch", "frames", "classes")
+    if blank is not None:
+        check_class(blank, emissions.shape[2], "the blank")
+    if not isinstance(targets, Graph) and len(targets) != len(emissions):
+        raise GraphError(f"there are {len(targets)} targets for {len(emissions)} items; give one for each")
     if beta is None and not isinstance(targets, Graph):
         alignments = _of_rows(emissions, lengths, targets, blank, progress)
         if alignments is not None:
@@ -142,7 +147,6 @@ def _of_rows(
     progress: Callable[[float], object] | None,
 ) -> list[Alignment] | None:
     """The same for rows of labels, without their graphs; None where these have to say what is amiss."""
-    check_floating(emissions, "emissions", "batch", "frames", "classes")
     each = lengths_of(lengths, len(emissions), emissions.shape[1])
     rows = [row for target in targets if (row := _row(target, emissions.shape[2], blank)) is not None]
     if blank is None or cuda.takes(emissions) or not len(targets) == len(rows) == len(each):
@@ -208,7 +212,7 @@ def _row(target: Graph | ArrayLike, classes: int, blank: int | None) -> NDArray[
     if labels.ndim != 1 or (labels.size and labels.dtype.kind not in "iu") or blank is None:
         return None
     inside = (labels >= 0) & (labels < classes) & (labels != blank)
-    return labels.astype(np.int32) if inside.all() and 0 <= blank < classes else None
+    return labels.astype(np.int32) if inside.all() else None
 
 
 def _graphs(targets: Graph | Sequence[Graph | ArrayLike], blank: int | None) -> Graph | list[Graph]:

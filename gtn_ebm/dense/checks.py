@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -15,10 +16,19 @@ from gtn_ebm.graph import Graph, as_array
 LARGEST_LABEL = 2**31 - 1
 
 
-def check_floating(values: object, name: str, *sides: str) -> None:
-    """Raises GraphError where the values are no floating tensor with a dimension for each of these sides."""
+def check_tensor(values: object, name: str, what: str = "a tensor") -> None:
+    """Raises GraphError where the values are no tensor, or one without a number in memory for each entry."""
     if not isinstance(values, Tensor):
-        raise GraphError(f"{name} must be a tensor, not {type(values).__name__}")
+        raise GraphError(f"{name} must be {what}, not {type(values).__name__}")
+    if values.is_meta:
+        raise GraphError(f"{name} must be {what} with values, not one on the meta device, which has none")
+    if values.layout is not torch.strided:
+        raise GraphError(f"{name} must be {what} with all entries, not {values.layout}; use to_dense() first")
+
+
+def check_floating(values: Any, name: str, *sides: str) -> None:
+    """Raises GraphError where the values are no floating tensor with a dimension for each of these sides."""
+    check_tensor(values, name)
     if values.ndim != len(sides) or not values.dtype.is_floating_point:
         raise GraphError(
             f"{name} must be a floating tensor [{', '.join(sides)}], "
@@ -39,10 +49,24 @@ def check_energies_of(graph: Graph, named: str) -> None:
         check_energies(as_array(getattr(graph, what)), f"{what}[{{}}] of {named}")
 
 
-def check_class(label: int, classes: int, what: str) -> None:
+def check_class(label: Any, classes: int, what: str) -> None:
     """Raises GraphError where the label is none of so many classes."""
-    if not 0 <= label < classes:
+    if classes == 0:
+        raise GraphError(f"{what} must be a class, but there are no classes")
+    if not isinstance(label, Integral) or not 0 <= int(label) < classes:
         raise GraphError(f"{what} must be a class from 0 to {classes - 1}, not {label}")
+
+
+def named(classes: int) -> str:
+    """So many classes, in a message."""
+    return f"classes 0 to {classes - 1}" if classes else "no classes"
+
+
+def check_number(value: Any, name: str) -> None:
+    """Raises GraphError where it is no real number, or NaN."""
+    is_number = isinstance(value, Real) or (isinstance(value, Tensor) and value.ndim == 0)
+    if not is_number or value != value:
+        raise GraphError(f"{name} must be a number, not {value}")
 
 
 def check_count(count: Any, name: str, least: int = 1) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtn_ebm.dense import cuda
-from gtn_ebm.dense.checks import LARGEST_LABEL
+from gtn_ebm.dense.checks import LARGEST_LABEL, check_class, check_label, check_tensor
 from gtn_ebm.dense.free_energy import free_energy, posteriors
 from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.dense.sums import EmissionMemory, scattered, sum_over_target
@@ -104,6 +104,7 @@ def ctc_loss(
     tensor(0.4700)
     """
     check_reduction(reduction)
+    check_tensor(log_probs, "log_probs")
     batched = log_probs[:, None] if log_probs.ndim == 2 else log_probs
     if batched.ndim != 3 or not batched.dtype.is_floating_point:
         raise GraphError(
@@ -111,8 +112,7 @@ def ctc_loss(
             f"not {log_probs.dtype} of shape {list(log_probs.shape)}"
         )
     frames, items, classes = batched.shape
-    if not 0 <= blank < classes:
-        raise GraphError(f"the blank must be one of the classes 0 to {classes - 1}, not {blank}")
+    check_class(blank, classes, "the blank")
     lengths = _lengths(input_lengths, items, "input_lengths", frames)
     each = _targets(targets, target_lengths, items)
     differentiable = torch.is_grad_enabled() and log_probs.requires_grad
@@ -133,6 +133,7 @@ class CTCLoss(torch.nn.Module):
 
     def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False):
         super().__init__()
+        check_label(blank, "the blank")
         check_reduction(reduction)
         self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
 
@@ -163,6 +164,7 @@ def _lengths(lengths: Lengths, items: int, name: str, most: int) -> list[int]:
 
 def _targets(targets: Tensor, target_lengths: Lengths, items: int) -> list[NDArray[np.int32]]:
     """The labels of each item."""
+    check_tensor(targets, "targets", "a tensor of integers")
     if targets.dtype not in WHOLE or targets.ndim not in (1, 2):
         raise GraphError(
             f"targets must be integers, [items, labels] or all in a row, "

@@ -16,7 +16,15 @@ from gtn_ebm.arguments import check_graph, takes_graphs
 from gtn_ebm.dense.alignment import Span
 from gtn_ebm.dense.batch import graph_of_each
 from gtn_ebm.dense.beam_lattice import BeamLattice
-from gtn_ebm.dense.checks import check_count, check_energies, check_floating, lengths_of
+from gtn_ebm.dense.checks import (
+    check_class,
+    check_count,
+    check_energies,
+    check_floating,
+    check_label,
+    check_number,
+    lengths_of,
+)
 from gtn_ebm.dense.search_graph import search_graph
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, as_array
@@ -116,8 +124,8 @@ def decode(
         For each item what was found. Energies are differentiable in the emissions and the graphs.
 
     Raises:
-        GraphError: a shape, dtype, length, number of graphs or beam that does not fit; a label that is no
-            class; an energy that is NaN or −inf.
+        GraphError: a shape, dtype, length, number of graphs or beam that does not fit; a label or blank that
+            is no class; an energy that is NaN or −inf.
         CycleError: the graph has a cycle of epsilon arcs, which the message names; ``remove_epsilons`` first.
 
     >>> ab = Graph.linear([1, 2])
@@ -171,14 +179,19 @@ class Decoder:
     ):
         check_graph(graph, "Decoder: graph")
         check_count(max_active, "max_active")
+        check_number(beam, "beam")
+        check_number(lattice_beam, "lattice_beam")
         if not (beam >= 0.0 and lattice_beam >= 0.0):
             raise GraphError(
                 f"a beam must not be negative, but they are beam {beam} and lattice_beam {lattice_beam}"
             )
+        if blank is not None:
+            check_label(blank, "the blank")
         self._graph, self._lattice_beam, self._blank = graph, lattice_beam, blank
+        self._classes: int | None = None  # until the first frames tell
         self._search = search = search_graph(graph)
-        self._fixed = search.silent[:4], search.to_go, float(beam), max_active, float(lattice_beam)
-        most = min(max_active, graph.states)
+        most = min(int(max_active), graph.states)
+        self._fixed = search.silent[:4], search.to_go, float(beam), most, float(lattice_beam)
         self._tokens = np.empty(most, np.int64), np.empty(most), np.empty(most, np.int64)
         self._lattice = _room_for(max(SMALLEST_LATTICE, len(search.silent.number) + len(search.starts)))
         report = np.empty((1, kernels.COLUMNS))
@@ -201,20 +214,17 @@ class Decoder:
         """Goes on over the next frames: emissions [T, C].
 
         Raises:
-            GraphError: a shape or dtype that does not fit; a label of the graph that is no class; an energy
-                that is NaN or −inf.
+            GraphError: a shape or dtype that does not fit; another number of classes than before; a label of
+                the graph or a blank that is no class; an energy that is NaN or −inf.
         """
         check_floating(emissions, "emissions", "frames", "classes")
         self._take(as_array(emissions))
 
     def _take(self, frames: NDArray[Any], whose: str = "") -> None:
         """``whose``: how messages begin."""
-        if self._search.largest_label >= frames.shape[1]:
-            raise GraphError(
-                f"{whose}the graph has label {self._search.largest_label}, "
-                f"but there are {frames.shape[1]} classes"
-            )
+        self._check_classes(frames.shape[1], whose)
         check_energies(frames, f"{whose}the emission of frame {{}} and class {{}}")
+        self._classes = frames.shape[1]
         report, done = np.empty((len(frames), kernels.COLUMNS)), 0
         while done < len(frames):
             with self._search.borrowed() as scratch:
@@ -228,6 +238,16 @@ class Decoder:
             if done < len(frames):
                 self._make_room(enlarge=taken == 0)
         self._reports.append(report)
+
+    def _check_classes(self, classes: int, whose: str) -> None:
+        if self._classes not in (None, classes):
+            raise GraphError(f"{whose}emissions must have {self._classes} classes as before, not {classes}")
+        if self._search.largest_label >= classes:
+            raise GraphError(
+                f"{whose}the graph has label {self._search.largest_label}, but there are {classes} classes"
+            )
+        if self._blank is not None:
+            check_class(self._blank, classes, f"{whose}the blank")
 
     def result(self) -> Decoding:
         """What was found if the frames end here. Its energies are not differentiable."""

@@ -4,6 +4,7 @@ each cell."""
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gtn_ebm.dense.checks import as_integers, as_labels, check_class, check_floating, lengths_of
+from gtn_ebm.dense.checks import (
+    as_integers,
+    as_labels,
+    check_class,
+    check_floating,
+    check_number,
+    lengths_of,
+)
 from gtn_ebm.dense.reduction import check_reduction, reduced
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
@@ -56,7 +64,8 @@ def transducer_loss(
             (a logit of −inf), is put to 0. Its gradient is 0 in any case.
 
     Raises:
-        GraphError: shapes that do not fit; a length or label out of range; a logit that is NaN or +inf.
+        GraphError: shapes that do not fit; a length or label out of range; a clamp that is no number; a logit
+            that is NaN or +inf.
 
     Source: Graves, Sequence transduction with recurrent neural networks, 2012; the gradient through the
     softmax as in Li, Zhao, Hu and Gong, Improving RNN transducer modeling for end-to-end speech recognition,
@@ -67,8 +76,9 @@ def transducer_loss(
     tensor(2.6027)
     """
     batch = _check(logits, targets, logit_lengths, target_lengths, blank)
+    check_number(clamp, "clamp")
     check_reduction(reduction)
-    bound = clamp if clamp > 0 else math.inf
+    bound = float(clamp) if clamp > 0 else math.inf
     differentiable = torch.is_grad_enabled() and logits.requires_grad
     losses: Tensor = _Losses.apply(batch, fused_log_softmax, bound, differentiable, logits)
     return reduced(losses, reduction, zero_infinity)
@@ -90,6 +100,7 @@ class TransducerLoss(torch.nn.Module):
         zero_infinity: bool = False,
     ):
         super().__init__()
+        check_number(clamp, "clamp")
         self.blank, self.clamp, self.reduction = blank, clamp, reduction
         self.fused_log_softmax, self.zero_infinity = fused_log_softmax, zero_infinity
 
@@ -196,6 +207,8 @@ def _check(
 
 def _class_of(blank: int, classes: int) -> int:
     """The blank, which may be counted from behind."""
+    if not isinstance(blank, Integral):
+        raise GraphError(f"the blank must be a class or −1 for the last, not {blank}")
     if not -classes <= blank < classes:
         raise GraphError(f"the blank is class {blank}, but there are {classes} classes")
     return blank % classes

@@ -216,6 +216,19 @@ def test_targets_must_be_graphs_or_rows(targets: object) -> None:
         forced_align(torch.zeros(1, 2, 3), None, targets)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("blank", [1.5, "a", 3, -1])
+@pytest.mark.parametrize("targets", [[[2], [2]], ctc([2])])
+def test_the_blank_must_be_a_class(targets: object, blank: object) -> None:
+    with pytest.raises(GraphError, match=f"the blank must be a class from 0 to 2, not {blank}"):
+        forced_align(torch.zeros(2, 2, 3), None, targets, blank)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("targets", [[], [[1]], torch.tensor([[1]])])
+def test_targets_are_counted(targets: list) -> None:
+    with pytest.raises(GraphError, match=f"there are {len(targets)} targets for 2 items"):
+        forced_align(torch.zeros(2, 2, 3), None, targets)
+
+
 @pytest.mark.slow
 def test_an_hour_is_aligned_in_memory_that_grows_slowly() -> None:
     frames, labels = 180_000, 50_000

@@ -12,6 +12,7 @@ from gtn_ebm.dense.checks import (
     check_count,
     check_floating,
     check_label,
+    check_number,
     lengths_of,
 )
 
@@ -39,6 +40,14 @@ def test_lengths():
         (lambda: as_integers([1.0], "numbers", 1), "not float64"),
         (lambda: lengths_of([3, 8], 2, 7, "widths"), "widths of item 1 is 8; it must be within 0 and 7"),
         (lambda: check_class(3, 3, "the blank"), "the blank must be a class from 0 to 2, not 3"),
+        (lambda: check_class(1.5, 3, "the blank"), "a class from 0 to 2, not 1.5"),
+        (lambda: check_class("a", 3, "the blank"), "a class from 0 to 2, not a"),
+        (lambda: check_class(0, 0, "the blank"), "the blank must be a class, but there are no classes"),
+        (lambda: check_number("a", "clamp"), "clamp must be a number, not a"),
+        (lambda: check_number(math.nan, "clamp"), "clamp must be a number, not nan"),
+        (lambda: check_number(torch.ones(2), "clamp"), "clamp must be a number"),
+        (lambda: check_floating(torch.ones(2).to_sparse(), "energies", "classes"), "use to_dense"),
+        (lambda: check_floating(torch.ones(2, device="meta"), "energies", "classes"), "meta device"),
         (lambda: check_count(math.inf, "width"), "width must be a whole number of at least 1, not inf"),
         (lambda: check_label(0.5, "the star"), "the star must be a class ≥ 0, not 0.5"),
         (lambda: check_floating([1.0], "energies", "classes"), "energies must be a tensor, not list"),

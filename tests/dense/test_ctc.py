@@ -137,7 +137,12 @@ def test_the_module_is_the_function():
         ({"input_lengths": [7]}, "item 0: input_lengths has 7, outside 0 … 6"),
         ({"target_lengths": [3]}, "item 0: target_lengths has 3"),
         ({"input_lengths": [6, 6]}, "input_lengths must be 1 integers"),
-        ({"blank": 4}, "classes 0 to 3, not 4"),
+        ({"blank": 4}, "the blank must be a class from 0 to 3, not 4"),
+        ({"blank": 1.5}, "the blank must be a class from 0 to 3, not 1.5"),
+        ({"log_probs": torch.zeros(6, 1, 0)}, "the blank must be a class, but there are no classes"),
+        ({"log_probs": [[[0.0]]]}, "log_probs must be a tensor, not list"),
+        ({"targets": [[1, 2]]}, "targets must be a tensor of integers, not list"),
+        ({"targets": None}, "targets must be a tensor of integers, not NoneType"),
         ({"reduction": "max"}, "reduction is 'max'; it must be"),
         ({"log_probs": torch.zeros(6)}, "log_probs must be floating"),
         (
@@ -155,3 +160,9 @@ def test_what_does_not_fit_is_named(changes, message):
     }
     with pytest.raises(GraphError, match=message):
         ctc_loss(**{**fitting, **changes})
+
+
+@pytest.mark.parametrize("blank", [1.5, -1, "a"])
+def test_the_module_refuses_what_is_no_label(blank):
+    with pytest.raises(GraphError, match="the blank must be a class"):
+        CTCLoss(blank)

@@ -231,6 +231,8 @@ def test_energies_may_be_changed_in_place() -> None:
         ({"max_active": 0}, "max_active"),
         ({"max_active": 2.5}, "max_active must be a whole number, not 2.5"),
         ({"lattice_beam": math.nan}, "lattice_beam"),
+        ({"blank": 17}, "item 0: the blank must be a class from 0 to 1, not 17"),
+        ({"blank": -5}, "the blank must be a class ≥ 0, not -5"),
     ],
 )
 def test_limits_out_of_range(options: dict, message: str) -> None:
@@ -246,8 +248,29 @@ def test_bad_pieces() -> None:
         decoder.feed(torch.zeros(2))
     with pytest.raises(GraphError, match="must be a tensor, not NoneType"):
         decoder.feed(None)
+    with pytest.raises(GraphError, match="sparse"):
+        decoder.feed(torch.zeros(2, 2).to_sparse())
     with pytest.raises(GraphError, match="frame 1 and class 0 is nan"):
         decoder.feed(torch.tensor([[0.0, 0.0], [math.nan, 0.0]]))
+    decoder.feed(torch.zeros(1, 4))
+    with pytest.raises(GraphError, match="emissions must have 4 classes as before, not 9"):
+        decoder.feed(torch.zeros(1, 9))
+    decoder.feed(torch.zeros(1, 4))
+    assert decoder.result().path is not None
+
+
+@pytest.mark.parametrize("name", ["beam", "lattice_beam"])
+def test_a_beam_must_be_a_number(name: str) -> None:
+    for value in ("a", None, math.nan):
+        with pytest.raises(GraphError, match=f"{name} must be a number"):
+            Decoder(Graph.linear([0]), **{name: value})
+
+
+def test_more_states_than_there_are_may_be_active() -> None:
+    emissions, graph = random_emissions(0, 1, 4, 3, impossible=0.0), topologies.correct_ctc(3)
+    every, most = (decode(emissions, None, graph, math.inf, count)[0] for count in (graph.states, 10**30))
+    assert energy_of(most) == energy_of(every)
+    np.testing.assert_array_equal(most.pruning.active, every.pruning.active)
 
 
 def test_cycles_of_epsilons_are_named() -> None:

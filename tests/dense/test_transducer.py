@@ -199,6 +199,9 @@ def test_an_empty_batch_and_no_frames():
         ({"logits": None}, "logits must be a tensor, not NoneType"),
         ({"logit_lengths": [[1], [2, 3]]}, "logit_lengths must be an array of integers"),
         ({"blank": 4}, "the blank is class 4"),
+        ({"blank": 1.5}, "the blank must be a class or −1 for the last, not 1.5"),
+        ({"clamp": "a"}, "clamp must be a number, not a"),
+        ({"clamp": math.nan}, "clamp must be a number, not nan"),
         ({"reduction": "average"}, "reduction is 'average'"),
     ],
 )
@@ -212,6 +215,12 @@ def test_what_does_not_fit_is_refused(change, message):
     transducer_loss(**fitting)
     with pytest.raises(GraphError, match=message):
         transducer_loss(**{**fitting, **change})
+
+
+def test_the_module_refuses_a_clamp_that_is_no_number():
+    for clamp in ("a", math.nan, None):
+        with pytest.raises(GraphError, match="clamp must be a number"):
+            TransducerLoss(clamp=clamp)
 
 
 def test_the_graph_needs_a_target_that_fits():
