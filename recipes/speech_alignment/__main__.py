@@ -75,6 +75,7 @@ Report = Annotated[Path | None, typer.Option("--json", help="Write the whole rep
 def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
     """Learns the sounds of a corpus from its recordings, texts and lexicon alone."""
     check_is_folder(out)
+    recordings, words = Corpus(corpus), Lexicon.read(lexicon)
     failed: list[str] = []
 
     def note(message: str) -> None:
@@ -90,8 +91,8 @@ def train(corpus: CorpusFolder, lexicon: LexiconFile, out: ModelOut) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        SpeechAligner.train(Corpus(corpus), Lexicon.read(lexicon), out, note, progress)
-    _end("learnt from", len(Corpus(corpus)), failed)
+        SpeechAligner.train(recordings, words, out, note, progress)
+    _end("learnt from", len(recordings), failed)
 
 
 @app.command()
@@ -128,7 +129,8 @@ def align(
             if error is not None:
                 _complain(f"{name}: {error}")
                 failed.append(name)
-    flagged = [count for name in recordings if name not in failed and (count := job.flagged(name))]
+    aligned = set(recordings).difference(failed)
+    flagged = [count for name in aligned if (count := job.flagged(name))]
     if flagged:
         typer.echo(f"{sum(flagged)} words are flagged, in {len(flagged)} recordings: look at these", err=True)
     _end("aligned", len(recordings), failed)

@@ -29,12 +29,14 @@ class Recording:
         audio: where it is.
         transcript: what is said; None where there is no text beside it.
         reference: the times of its words and phones; None where there are none beside it.
+        source: the file that the transcript was read from; None where it was given.
     """
 
     name: str
     audio: Path
     transcript: str | None = None
     reference: FileAlignment | None = None
+    source: Path | None = None
 
     def sound(self, rate: int) -> Sound:
         """See ``audio.read``."""
@@ -50,7 +52,8 @@ class Recording:
         if self.transcript is None:
             raise DataError(f"{self.audio}: there is no text beside it; write {self.audio.stem}.txt")
         if not self.transcript.strip():
-            raise DataError(f"{self.audio.with_suffix('.txt')}: the text is empty")
+            what = f"{self.audio}: the given text" if self.source is None else f"{self.source}: the text"
+            raise DataError(f"{what} is empty")
         return self.transcript.strip()
 
 
@@ -102,28 +105,30 @@ class Corpus:
         path = self.paths[name]
         if name in self._twins:
             raise DataError(f"{path} and {self._twins[name].name} have one name; rename one of them")
-        reference = _reference(path, name)
-        text = _transcript(path)
+        times = _times(path)
+        reference = None if times is None else read_alignment(times, name)
+        text, source = _transcript(path)
         if text is None and reference is not None:
-            text = " ".join(word.label for word in reference.words)
-        return Recording(name, path, text, reference)
+            text, source = " ".join(word.label for word in reference.words), times
+        return Recording(name, path, text, reference, source)
 
 
-def _transcript(sound: Path) -> str | None:
+def _transcript(sound: Path) -> tuple[str, Path] | tuple[None, None]:
+    """The text beside a sound, and the file that it is in."""
     paths = [sound.with_suffix(suffix) for suffix in TEXTS]
     paths = [path for path in paths if path.exists() and not (path.suffix == ".lab" and has_times(path))]
     texts = [read_text(path) for path in paths]
     if len({" ".join(text.split()) for text in texts}) > 1:
         raise DataError(f"{paths[0]} and {paths[1].name} say different things; remove one of them")
-    return texts[0] if texts else None
+    return (texts[0], paths[0]) if texts else (None, None)
 
 
-def _reference(sound: Path, name: str) -> FileAlignment | None:
-    for suffix in TIMES:
-        path = sound.with_suffix(suffix)
-        if path.exists() and (suffix != ".lab" or has_times(path)):
-            return read_alignment(path, name)
-    return None
+def _times(sound: Path) -> Path | None:
+    """The file beside a sound that its words' times are in."""
+    paths = [sound.with_suffix(suffix) for suffix in TIMES]
+    return next(
+        (path for path in paths if path.exists() and (path.suffix != ".lab" or has_times(path))), None
+    )
 
 
 def read_text(path: Path) -> str:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -63,7 +64,8 @@ def write_strings(
     """Writes a corpus of strings, each of one speaker: ``SPEAKER/NUMBER.wav``, ``.txt`` and ``.TextGrid``.
 
     Every recording is used once a round, but for a few that are left over. The same arguments make the same
-    files.
+    files, over those of an earlier run. Nothing is removed; and where some of these would be left, nothing is
+    written, as the corpus would hold both.
 
     Args:
         recordings: folder of single digits.
@@ -73,13 +75,41 @@ def write_strings(
         seed: of the order, the lengths, the pauses and their noise.
 
     Raises:
-        DataError: there are no such recordings, one cannot be read, or their rates differ.
+        DataError: there are no such recordings, one cannot be read, their rates differ, or the folder holds
+            strings that would not be written over.
     """
+    strings = list(_strings(recordings, takes, rounds, seed))
+    names = {string.alignment.name for string in strings}
+    for path in sorted(folder.glob("*/*.wav")):
+        if path.stem.isdecimal() and f"{path.parent.name}/{path.stem}" not in names:
+            raise DataError(
+                f"{path}: is of an earlier run; give another folder, or remove the strings of {folder}"
+            )
+    for string in strings:
+        string.write(folder)
+
+
+class _String(NamedTuple):
+    alignment: FileAlignment
+    samples: NDArray[np.float32]
+    rate: int
+
+    def write(self, folder: Path) -> None:
+        sound = folder / f"{self.alignment.name}.wav"
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        write = partial(soundfile.write, data=self.samples, samplerate=self.rate, format="WAV")
+        write_beside(sound, write)
+        text = " ".join(word.label for word in self.alignment.words)
+        write_whole(sound.with_suffix(".txt"), f"{text}\n")
+        write_alignment(self.alignment, folder, "textgrid")
+
+
+def _strings(recordings: Path, takes: Collection[int], rounds: int, seed: int) -> Iterator[_String]:
     random = np.random.default_rng(seed)
     for speaker, paths in _by_speaker(recordings, takes).items():
         order = [paths[place] for _ in range(rounds) for place in random.permutation(len(paths))]
         for number, chosen in enumerate(_dealt(order, random), 1):
-            _write(folder, f"{speaker}/{number:03d}", chosen, random)
+            yield _joined(f"{speaker}/{number:03d}", chosen, random)
 
 
 def _by_speaker(recordings: Path, takes: Collection[int]) -> dict[str, list[Path]]:
@@ -100,7 +130,7 @@ def _dealt(paths: Sequence[Path], random: np.random.Generator) -> Iterator[Seque
         paths = paths[count:]
 
 
-def _write(folder: Path, name: str, recordings: Sequence[Path], random: np.random.Generator) -> None:
+def _joined(name: str, recordings: Sequence[Path], random: np.random.Generator) -> _String:
     rate = audio.rate_and_duration(recordings[0])[0]
     pieces, words = [_pause(rate, random)], list[Interval]()
     here = len(pieces[0])
@@ -111,11 +141,7 @@ def _write(folder: Path, name: str, recordings: Sequence[Path], random: np.rando
         word, pause = map(len, pieces[-2:])
         words.append(Interval(here / rate, (here + word) / rate, WORDS[int(path.name[0])]))
         here += word + pause
-    sound = folder / f"{name}.wav"
-    sound.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(sound, partial(soundfile.write, data=np.concatenate(pieces), samplerate=rate, format="WAV"))
-    write_whole(sound.with_suffix(".txt"), " ".join(word.label for word in words) + "\n")
-    write_alignment(FileAlignment(name, here / rate, tuple(words)), folder, "textgrid")
+    return _String(FileAlignment(name, here / rate, tuple(words)), np.concatenate(pieces), rate)
 
 
 def _pause(rate: int, random: np.random.Generator) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ HIGHEST = 8000.0
 
 PLAIN, FLAGGED = "#dbe7f3", "#f6c3bd"
 STYLE: Any = {"font.size": 9, "font.family": "DejaVu Sans", "svg.fonttype": "none", "svg.hashsalt": "gtn_ebm"}
+TEXT: Any = {"ha": "center", "va": "center", "parse_math": False, "clip_on": True}
 
 
 def write_picture(path: Path, alignment: FileAlignment, samples: Samples, rate: int) -> None:
@@ -41,7 +43,7 @@ def write_picture(path: Path, alignment: FileAlignment, samples: Samples, rate: 
     Args:
         path: of the picture; its folder is made.
         alignment: of the recording; a flagged word or phone is red, and a word says why; a skipped word is a
-            red mark.
+            red mark, and of several at one place only the number is written.
         samples: the recording, [N] in [−1, 1].
         rate: samples a second.
 
@@ -119,30 +121,37 @@ def _draw_spectrogram(axis: Axes, samples: Samples, rate: int, span: tuple[float
 
 
 def _draw_tiers(axis: Axes, alignment: FileAlignment, span: tuple[float, float]) -> None:
-    """Words above, phones below; above the words a mark where one was skipped."""
-    skipped = any(word.end <= word.start for word in alignment.words)
+    """Words above, phones below; above the words a mark where some were skipped."""
     for intervals, tier, size in ((alignment.phones, 0.0, 7.5), (alignment.words, 1.0, 9.5)):
         for each in intervals:
-            if not (span[0] <= each.end and each.start <= span[1]):
+            if each.end <= each.start or not (span[0] <= each.end and each.start <= span[1]):
                 continue
-            bottom = tier
-            if each.end > each.start:
-                colour = FLAGGED if each.flags else PLAIN
-                axis.broken_barh(
-                    [(each.start, each.end - each.start)], (bottom, 1), color=colour, ec="black", lw=0.4
-                )
-                place, look = (each.start + each.end) / 2, "black"
-            else:
-                axis.plot([each.start], [2.0], "v", color="tab:red", markersize=5)
-                place, look, bottom = each.start, "tab:red", 2.05
-            flagged = bool(each.flags) and tier == 1.0 and each.end > each.start
+            colour = FLAGGED if each.flags else PLAIN
+            axis.broken_barh(
+                [(each.start, each.end - each.start)], (tier, 1), color=colour, ec="black", lw=0.4
+            )
+            flagged = bool(each.flags) and tier == 1.0
             label = f"{each.label}\n{', '.join(each.flags)}" if flagged else each.label
-            axis.text(
-                place, bottom + 0.45, label, fontsize=size - 2 * flagged, color=look, ha="center",
-                va="center", parse_math=False, clip_on=True,
-            )  # fmt: skip
+            place = (each.start + each.end) / 2
+            axis.text(place, tier + 0.45, label, fontsize=size - 2 * flagged, color="black", **TEXT)
+    skipped = _skipped(alignment.words)
+    for time, labels in skipped.items():
+        if span[0] <= time <= span[1]:
+            axis.plot([time], [2.0], "v", color="tab:red", markersize=5)
+            label = labels[0] if len(labels) == 1 else f"{len(labels)} skipped"
+            axis.text(time, 2.5, label, fontsize=9.5, color="tab:red", **TEXT)
     axis.set(ylim=(0, 3 if skipped else 2), yticks=[0.5, 1.5], yticklabels=["phones", "words"])
     axis.tick_params("y", length=0)
+
+
+def _skipped(words: Sequence[Interval]) -> dict[float, list[str]]:
+    """The words that take no time, by where they are: many may be at one place, as in a text of another
+    recording."""
+    skipped: dict[float, list[str]] = defaultdict(list)
+    for word in words:
+        if word.end <= word.start:
+            skipped[word.start].append(word.label)
+    return skipped
 
 
 def _draw_confidence(axis: Axes, words: Sequence[Interval], span: tuple[float, float]) -> None:

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 
 Work = Callable[[str], str | None]
 
-DIED = "its process died twice, killed perhaps for want of memory; try it with fewer --jobs"
+DIED = "its process died twice, killed perhaps for want of memory; try it with fewer processes at a time"
 
 
 def side_by_side(work: Work, names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:

@@ -51,7 +51,7 @@ class Emissions(NamedTuple):
     """What a network says of a recording.
 
     Attributes:
-        energies: −log p, [T, C].
+        energies: −log p, [T, C]; +inf where p is 0, but not of all tokens of a frame.
         tokens: the names of the C classes; one is a blank, one may be a separator of words.
         seconds: from one frame to the next.
     """
@@ -147,7 +147,8 @@ def _stride(model: Any) -> int:
 
 
 def read_emissions(path: Path, tokens: Path, duration: float) -> Emissions:
-    """Scores kept as a matrix, in any scale of which softmax makes probabilities.
+    """Scores kept as a matrix, in any scale of which softmax makes probabilities; −inf, the logarithm of 0,
+    is of a token that is impossible.
 
     Args:
         path: ``.npy`` or ``.pt``, [T, C] floating.
@@ -169,8 +170,15 @@ def read_emissions(path: Path, tokens: Path, duration: float) -> Emissions:
         raise DataError(f"{path}: holds no floating matrix of frames × tokens")
     if scores.shape[1] != len(names):
         raise DataError(f"{path}: has {scores.shape[1]} columns for {len(names)} tokens in {tokens}")
-    if not len(scores) or not scores.isfinite().all():
-        raise DataError(f"{path}: has no frames, or scores that are not finite")
+    if not len(scores):
+        raise DataError(f"{path}: has no frames")
+    amiss = scores.isnan() | scores.isposinf()
+    if amiss.any():
+        frame, token = amiss.nonzero()[0].tolist()
+        raise DataError(f"{path}: the score of token {token} in frame {frame} is {scores[frame, token]}")
+    impossible = scores.isneginf().all(1)
+    if impossible.any():
+        raise DataError(f"{path}: the scores of frame {int(impossible.nonzero()[0])} are −inf for all tokens")
     return Emissions(-scores.double().log_softmax(-1), tuple(names), duration / len(scores))
 
 

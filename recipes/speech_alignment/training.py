@@ -20,12 +20,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional
 
 from gtn_ebm import DataError, Graph, compose, dense
-from gtn_ebm.io.files import write_beside
+from gtn_ebm.io.files import write_whole
 from recipes.speech_alignment.acoustic_model import STATES, STAY, AcousticModel
 from recipes.speech_alignment.gaussians import Statistics
 from recipes.speech_alignment.transcript import Prices, Transcript, Word, transcript
@@ -41,6 +41,9 @@ PAUSE = 15
 
 PULL = 10.0
 """Frames at STAY that each probability of staying is averaged with."""
+
+LEAST_STAY, MOST_STAY = 0.6, 0.98
+"""What a probability of staying may be, whatever little it was learnt from."""
 
 LONGEST = 60.0
 """Seconds; longer recordings are aligned, but not learnt from."""
@@ -113,7 +116,8 @@ class Training:
         schedule: the sweeps, without those for which there is too little to learn from.
 
     Raises:
-        DataError: there are no lessons; or, by ``run``, the folder holds what is of others.
+        DataError: there are no lessons, or there is too little to learn from for any of the sweeps; or, by
+            ``run``, the folder holds what is of others.
     """
 
     def __init__(
@@ -133,6 +137,11 @@ class Training:
         self.variance = torch.cat(self.frames).var(0)
         enough = sum(map(len, self.frames)) / self.model.classes / FRAMES_OF_A_COMPONENT
         self.schedule = tuple(sweep for sweep in schedule if sweep.components <= max(enough, 1))
+        if not self.schedule:
+            raise DataError(
+                f"no sweep of the schedule has {max(int(enough), 1)} components or fewer, for which there is "
+                "enough to learn from; begin with sweeps of 1 component"
+            )
         self.counts = torch.zeros(0)
 
     def run(self, progress: Callable[[int, int], object] = lambda done, total: None) -> AcousticModel:
@@ -203,7 +212,7 @@ class Training:
         occupied = found.counts.sum(1)
         expected = 1 - (1 - STAY) * step
         stay = (stays + PULL * expected) / (occupied + PULL)
-        model.stay.copy_((1 - (1 - stay) / step).clamp(0.6, 0.98))
+        model.stay.copy_((1 - (1 - stay) / step).clamp(LEAST_STAY, MOST_STAY))
         model.log_prior.copy_(((occupied + 1) / (occupied + 1).sum()).log())
 
     @property
@@ -220,8 +229,7 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: values.contiguous() for name, values in self.model.state_dict().items()}
         tensors |= {"counts": self.counts, "done": torch.tensor(done)}
-        digest = {"digest": self.digest}
-        write_beside(self.folder / "checkpoint.safetensors", lambda path: save_file(tensors, path, digest))
+        write_whole(self.folder / "checkpoint.safetensors", save(tensors, {"digest": self.digest}))
 
     def _resume(self) -> int:
         """How many sweeps are done, by the checkpoint of the same lessons; DataError if it is of others."""

@@ -6,7 +6,10 @@ import soundfile
 from gtn_ebm import DataError
 from recipes.speech_alignment import Corpus
 from recipes.speech_alignment.aligner import common_rate
+from recipes.speech_alignment.corpus import Recording
 from recipes.speech_alignment.features import HOP
+from recipes.speech_alignment.formats import write_alignment
+from recipes.speech_alignment.intervals import FileAlignment
 
 
 @pytest.fixture
@@ -31,6 +34,19 @@ def test_what_has_one_name_is_said_with_both(folder: Path) -> None:
         corpus["c"]
     with pytest.raises(DataError, match=r"no text beside it; write e\.txt"):
         _ = corpus["e"].text
+
+
+def test_an_empty_text_is_said_with_the_file_it_is_in(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.wav").touch()
+    (tmp_path / "a.txt").write_text(" ")
+    (tmp_path / "b.lab").write_text("\n")
+    write_alignment(FileAlignment("c", 1.0, ()), tmp_path, "textgrid")
+    for recording, name in zip(Corpus(tmp_path), ("a.txt", "b.lab", "c.TextGrid"), strict=True):
+        with pytest.raises(DataError, match=f"{name}: the text is empty"):
+            _ = recording.text
+    with pytest.raises(DataError, match=r"a\.wav: the given text is empty"):
+        _ = Recording("a", tmp_path / "a.wav", " ").text
 
 
 @pytest.mark.parametrize(("original", "rate"), [(8000, 8000), (11_025, 11_000), (44_100, 16_000), (150, 200)])

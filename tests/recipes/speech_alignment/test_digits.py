@@ -72,6 +72,15 @@ def test_strings_follow_from_the_seed(recordings: Path, tmp_path: Path) -> None:
     assert 20 - 6 <= words["once"] <= 20
 
 
+def test_strings_of_an_earlier_run_are_neither_kept_nor_removed(recordings: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # the second time over the same files
+        write_strings(recordings, tmp_path / "out", range(2))
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    with pytest.raises(DataError, match=r"ann/\d+\.wav: is of an earlier run; give another folder"):
+        write_strings(recordings, tmp_path / "out", [0])
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
+
+
 def test_what_cannot_be_joined_is_refused(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no DIGIT_SPEAKER_TAKE"):
         write_strings(recordings, tmp_path / "out", [7])

@@ -38,6 +38,13 @@ def test_svg_holds_every_word_and_phone_as_text(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "a.svg").read_bytes() == first
 
 
+def test_words_skipped_at_one_place_are_counted() -> None:
+    skipped = [Interval(time, time, word, 0.0, ("skipped",)) for time in (0.25, 1.0) for word in "abcdef"]
+    words = (*skipped[:6], Interval(0.25, 1.0, "x"), *skipped[6:7], Interval(1.0, 2.0, "y"))
+    axis = picture(FileAlignment("a", 2.0, words), tone(2, 100), RATE).subfigs[0].axes[2]
+    assert sorted(text.get_text() for text in axis.texts) == ["6 skipped", "a", "x", "y"]
+
+
 def test_png_shows_the_tone_and_what_is_flagged(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", ALIGNMENT, tone(2, 1000), RATE)
     colours = (imread(tmp_path / "a.png")[:, :, :3] * 255).round().astype(int)

@@ -151,7 +151,9 @@ class TestReadEmissions:
             (np.zeros((2, 4)), "4 columns for 3 tokens"),
             (np.zeros(4), "no floating matrix"),
             (np.zeros((2, 3), np.int64), "no floating matrix"),
-            (np.full((2, 3), np.nan), "not finite"),
+            (np.array([[0, 0, 0], [0, -np.inf, np.nan]]), "token 2 in frame 1 is nan"),
+            (np.array([[0, np.inf, 0]]), "token 1 in frame 0 is inf"),
+            (np.array([[0, 0, 0], [-np.inf] * 3]), "frame 1 are −inf for all tokens"),
             (np.zeros((0, 3)), "no frames"),
             (np.array([[None]]), "cannot be read"),
         ],
@@ -161,6 +163,24 @@ class TestReadEmissions:
         (tmp_path / "tokens.txt").write_text("-\na\nb\n")
         with pytest.raises(DataError, match=rf"a\.npy.*{said}"):
             read_emissions(tmp_path / "a.npy", tmp_path / "tokens.txt", 0.7)
+
+    def test_the_logarithm_of_0_is_of_what_is_impossible(self, tmp_path: Path) -> None:
+        """All probabilities are 0 or 1, the blank's and the separator's among them."""
+        frames = "HE|SAID|ALL".replace("LL", "L-L")
+        with np.errstate(divide="ignore"):
+            np.save(tmp_path / "a.npy", np.log(np.array([[t == f for t in TOKENS] for f in frames], float)))
+        (tmp_path / "tokens.txt").write_text("\n".join(TOKENS))
+        read = read_emissions(tmp_path / "a.npy", tmp_path / "tokens.txt", len(frames) * SECONDS)
+        assert not read.energies.isnan().any()
+        for text, said in (
+            ("he said all", [("he", ()), ("said", ()), ("all", ())]),
+            ("he went all", [("he", ()), ("went", ("wrong",)), ("all", ())]),
+            ("he all", [("he", ()), ("*", ("inserted",)), ("all", ())]),
+            ("he said it all", [("he", ()), ("said", ()), ("it", ("skipped",)), ("all", ())]),
+        ):
+            words = align(read, text, "a", len(frames) * SECONDS).words
+            assert [(word.label, word.flags) for word in words] == said
+            assert all(word.confidence == 1.0 for word in words if not word.flags)
 
     def test_a_pickle_is_not_opened(self, tmp_path: Path) -> None:
         torch.save(Path("/"), tmp_path / "a.pt")

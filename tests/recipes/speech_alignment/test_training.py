@@ -1,6 +1,7 @@
 """Training and alignment of made-up speech, and the commands on it."""
 
 import json
+import stat
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -114,10 +115,26 @@ def test_a_model_of_other_recordings_is_not_written_over(folder: Path, tmp_path:
     assert all(path.read_bytes() == content for path, content in before.items() if path.exists())
 
 
+def test_the_checkpoint_may_be_read_by_those_who_may_read_the_model(folder: Path) -> None:
+    files = [folder / "model" / f"{name}.safetensors" for name in ("checkpoint", "model")]
+    checkpoint, model = (stat.S_IMODE(path.stat().st_mode) for path in files)
+    assert checkpoint == model
+
+
 def test_a_checkpoint_that_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"12345678")
     with pytest.raises(DataError, match="not a checkpoint that can be read"):
         SpeechAligner.train(Corpus(folder / "corpus"), LEXICON, tmp_path)
+
+
+def test_no_bar_is_drawn_before_a_lexicon_that_cannot_be_read(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [f"--corpus={folder / 'corpus'}", f"--lexicon={tmp_path / 'none'}", f"--out={tmp_path}"]
+    with pytest.raises(SystemExit):
+        main(["train", *options])
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {tmp_path / 'none'}")
 
 
 def test_score_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path) -> None:
@@ -335,3 +352,6 @@ def test_what_there_is_little_of_is_learnt_with_few_components() -> None:
     assert Training(["a"], RATE, [lesson], None, schedule).schedule == (Sweep(1, 2), Sweep(2, 1))
     short = replace(lesson, frames=frames[:50])
     assert Training(["a"], RATE, [short], None, schedule).schedule == (Sweep(1, 2),)
+    for none in (schedule[1:], []):
+        with pytest.raises(DataError, match="no sweep of the schedule has 1 components or fewer"):
+            Training(["a"], RATE, [short], None, none)
