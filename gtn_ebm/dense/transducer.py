@@ -205,13 +205,13 @@ def _check(
     return batch
 
 
-def _class_of(blank: int, classes: int) -> int:
+def _class_of(blank: Any, classes: int) -> int:
     """The blank, which may be counted from behind."""
     if not isinstance(blank, Integral):
         raise GraphError(f"the blank must be a class or −1 for the last, not {blank}")
-    if not -classes <= blank < classes:
+    if not -classes <= int(blank) < classes:
         raise GraphError(f"the blank is class {blank}, but there are {classes} classes")
-    return blank % classes
+    return int(blank) % classes
 
 
 class _Arcs(NamedTuple):
