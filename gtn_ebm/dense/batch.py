@@ -17,8 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gtn_ebm.arguments import takes_graphs
-from gtn_ebm.dense.checks import check_floating, lengths_of
+from gtn_ebm.dense.checks import check_energies_of, check_floating, lengths_of, named
 from gtn_ebm.distance import Divergence, arcs_on_paths, cycle_through, least_tree
 from gtn_ebm.errors import CycleError, GraphError
 from gtn_ebm.graph import Graph, Structure
@@ -88,7 +87,6 @@ class Batch(NamedTuple):
     arcs: list[FrameArcs]
 
 
-@takes_graphs
 def prepare(
     emissions: Tensor,
     lengths: Tensor | ArrayLike | None,
@@ -100,7 +98,8 @@ def prepare(
     Args:
         emissions: energies (−log p of a network), [B, T, C] floating; lower is better, +inf is impossible.
         lengths: frames of each item, [B] integers; T for all where None.
-        graphs: one for all items, or a list of B. Input labels are classes, below C.
+        graphs: one for all items, or a list of B, which the caller has checked to be graphs (``takes_graphs``
+            names the function that was called). Input labels are classes, below C.
         beta: inverse temperature at which epsilon cycles are summed, if a graph has any; ∞ for the least.
 
     Raises:
@@ -143,15 +142,27 @@ def _in_frames(graph: Graph, beta: float) -> tuple[Graph, FrameArcs]:
 
 
 def _check_silent_cycles(graph: Graph) -> None:
-    """Raises CycleError where one of epsilons has a negative energy, which takes sums much longer to see."""
+    """Raises CycleError where one of epsilons has a negative energy, which takes sums much longer to see.
+
+    Energies are checked before, while arcs have the numbers that the graph gives them.
+    """
+    check_energies_of(graph, "the graph")
     useful, numbers, _ = arcs_on_paths(graph)
     chosen = useful.input_labels == EPSILON
     ends = useful.source[chosen], useful.destination[chosen]
-    labels = useful.input_labels[chosen]
-    silent = Structure.of_valid(*ends, labels, labels, graph.states)
+    labels = useful.input_labels[chosen], useful.output_labels[chosen]
+    silent = Structure.of_valid(*ends, *labels, graph.states)
     anywhere = torch.zeros(graph.states, dtype=graph.dtype)
     energies = graph.energies.detach().cpu()[torch.from_numpy(numbers[chosen])]
-    least_tree(Graph(silent, energies, anywhere, anywhere), "from")
+    cycles = Graph(
+        silent,
+        energies,
+        anywhere,
+        anywhere,
+        input_symbols=graph.input_symbols,
+        output_symbols=graph.output_symbols,
+    )
+    least_tree(cycles, "from")
 
 
 def _check_labels(graphs: Sequence[Graph], arcs: Sequence[FrameArcs], classes: int) -> None:
@@ -160,7 +171,7 @@ def _check_labels(graphs: Sequence[Graph], arcs: Sequence[FrameArcs], classes: i
             arc = int(graph.input_labels.argmax())
             raise GraphError(
                 f"item {item}: arc {arc} of its graph has label {graph.input_labels[arc]}, "
-                f"but the emissions have classes 0 to {classes - 1}"
+                f"but the emissions have {named(classes)}"
             )
 
 

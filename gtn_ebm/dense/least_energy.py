@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gtn_ebm import inference
+from gtn_ebm.arguments import takes_graphs
 from gtn_ebm.dense import cuda
 from gtn_ebm.dense.batch import FrameArcs, graph_of_each, prepare
 from gtn_ebm.dense.checks import check_energies
@@ -27,6 +28,7 @@ MOST_BYTES = 64 * 2**20
 """Of back-pointers of one item through a graph that is no chain; beyond, frames are gone through twice."""
 
 
+@takes_graphs
 def minimum_energy(
     emissions: Tensor, lengths: Tensor | ArrayLike | None, graphs: Graph | Sequence[Graph]
 ) -> Tensor:
@@ -44,6 +46,7 @@ def minimum_energy(
     return energies(batch, traces(batch))
 
 
+@takes_graphs
 def best_path(
     emissions: Tensor, lengths: Tensor | ArrayLike | None, graphs: Graph | Sequence[Graph]
 ) -> list[Path | None]:

@@ -19,6 +19,7 @@ from gtn_ebm.dense.checks import (
     check_floating,
     lengths_of,
 )
+from gtn_ebm.distance import naming_cycles
 from gtn_ebm.errors import GraphError
 from gtn_ebm.graph import Graph, Structure, as_array
 from gtn_ebm.kernels import prefix_search as kernels
@@ -178,7 +179,8 @@ def _least_step(grammar: tuple[NDArray[Any], ...]) -> float:
 
 def _as_arrays(grammar: Graph) -> tuple[tuple[NDArray[Any], ...], int, NDArray[np.float64]]:
     """As the kernel takes it, its first state and its final energies."""
-    frame_arcs(grammar.structure)  # refuses cycles of epsilons
+    with naming_cycles(grammar):
+        frame_arcs(grammar.structure)  # refuses cycles of epsilons
     check_energies_of(grammar, "the grammar")
     starts = np.flatnonzero(as_array(grammar.initial) < np.inf)
     order = grammar.structure.out_by_input.arcs

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure
+from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, Symbols
 from gtn_ebm.dense.batch import frame_arcs, prepare
 from tests.enumeration import graphs
 
@@ -91,8 +91,9 @@ def test_no_items():
         (EMISSIONS, [5, 6], Graph.linear([0]), "lengths of item 1 is 6; it must be within 0 and 5"),
         (EMISSIONS, [[1], [2, 3]], Graph.linear([0]), "lengths must be an array of integers"),
         (EMISSIONS, [-1, 5], Graph.linear([0]), "lengths of item 0 is -1"),
-        (EMISSIONS, None, None, "graphs must be a Graph or a list of them, not None"),
-        (EMISSIONS, None, [Graph.linear([0]), None], r"graphs\[1\] must be a Graph, not None"),
+        (EMISSIONS[..., :0], None, Graph.linear([0]), "has label 0, but the emissions have no classes"),
+        (EMISSIONS.to_sparse(), None, Graph.linear([0]), r"not torch.sparse_coo; use to_dense\(\)"),
+        (EMISSIONS.to("meta"), None, Graph.linear([0]), "meta device"),
         (EMISSIONS, None, [Graph.linear([0])], "1 graphs for 2 items"),
         (
             EMISSIONS,
@@ -130,6 +131,22 @@ def test_an_epsilon_cycle_that_diverges_is_named():
         with pytest.raises(CycleError, match=r"negative energy of -2: (1 → 2 → 1|2 → 1 → 2)"):
             prepare(EMISSIONS, None, round_an_epsilon_cycle(-1.0), beta)
     assert prepare(EMISSIONS, None, round_an_epsilon_cycle(0.0), math.inf).graphs[0].arcs == 2
+
+
+def test_an_epsilon_cycle_is_named_by_its_symbols():
+    cycle = round_an_epsilon_cycle(-1.0)
+    for beta in (1.0, math.inf):
+        graph = Graph(cycle.structure, cycle.energies, input_symbols=Symbols("ab"))
+        with pytest.raises(CycleError, match=r"1 –ε→ 2 –ε→ 1|2 –ε→ 1 –ε→ 2"):
+            prepare(EMISSIONS, None, graph, beta)
+
+
+def test_an_energy_beside_an_epsilon_cycle_that_is_none_is_named_by_its_arc():
+    cycle = round_an_epsilon_cycle(1.0)
+    for arc in range(4):
+        energies = cycle.energies.index_fill(0, torch.tensor(arc), math.nan)
+        with pytest.raises(GraphError, match=rf"energies\[{arc}\] of the graph is nan"):
+            prepare(EMISSIONS, None, cycle.with_energies(energies))
 
 
 def test_many_epsilon_cycles_of_negative_energy_are_refused_at_once():

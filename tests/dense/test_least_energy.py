@@ -175,6 +175,16 @@ def test_bad_input(change, message: str) -> None:
         best_path(emissions, None, graph)
 
 
+@pytest.mark.parametrize("function", [best_path, minimum_energy])
+def test_what_is_no_graph_is_refused_in_the_name_of_what_was_called(function) -> None:
+    for graphs_given, message in (
+        (None, "graphs must be a Graph or"),
+        ([None], r"graphs\[0\] must be a Graph"),
+    ):
+        with pytest.raises(GraphError, match=f"^{function.__name__}: {message}"):
+            function(torch.zeros(1, 2, 2), None, graphs_given)
+
+
 def test_no_items_and_no_states() -> None:
     assert best_path(torch.zeros(0, 3, 2), None, []) == []
     assert minimum_energy(torch.zeros(0, 3, 2), None, []).shape == (0,)

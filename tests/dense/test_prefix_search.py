@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtn_ebm import EPSILON, Graph, GraphError, Structure
+from gtn_ebm import EPSILON, CycleError, Graph, GraphError, Structure, Symbols
 from gtn_ebm.dense import free_energy
 from gtn_ebm.dense.prefix_search import PrefixSearch, prefix_search
 from gtn_ebm.dense.topologies import ctc
@@ -121,3 +121,9 @@ def test_bad_input() -> None:
         PrefixSearch(3, width=2.5)
     with pytest.raises(GraphError, match="count must be a whole number of at least 0"):
         PrefixSearch(3).result(-1)
+
+
+def test_a_cycle_of_back_offs_is_named_by_its_symbols():
+    ring = Graph(Structure([0, 1], [1, 0], [-1, -1]), input_symbols=Symbols("ab"))
+    with pytest.raises(CycleError, match=r"0 –ε→ 1 –ε→ 0|1 –ε→ 0 –ε→ 1"):
+        prefix_search(torch.zeros(1, 2, 3), grammar=ring)
