@@ -61,7 +61,7 @@ class LineDecoder:
     >>> decoder = LineDecoder(CTC("ab").topology())
     >>> emissions = -torch.tensor([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]).log()
     >>> [(answer.text, round(answer.confidence, 2)) for answer in decoder.answers(emissions, count=2)]
-    [('a', 0.64), ('b', 0.15)]
+    [('a', 0.66), ('b', 0.15)]
     """
 
     def __init__(
