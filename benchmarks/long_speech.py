@@ -6,7 +6,6 @@ the place of every word is known.
 
 import json as json_text
 import random
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import soundfile
 import torch
 import typer
 
+from benchmarks.timing import resident
 from gtn_ebm.io.files import write_whole
 from recipes.speech_alignment import Corpus, FileAlignment, Interval, Lexicon, SpeechAligner
 from recipes.speech_alignment.audio import Samples
@@ -56,11 +56,6 @@ def moved(parts: Sequence[tuple[str, float]], of: dict[str, FileAlignment]) -> F
     return FileAlignment("joined", words[-1].end, tuple(words))
 
 
-def peak() -> float:
-    """Megabytes that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main(
     corpus: Annotated[
         Path, typer.Option(help="Folder as of recipes.speech_alignment, with .wrd or .TextGrid.")
@@ -81,7 +76,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "joined.wav"
         parts = joined(given, given.names, aligner.model.rate, hours, path)
-        text, before = "\n".join(given[name].text for name, _ in parts), peak()
+        text, before = "\n".join(given[name].text for name, _ in parts), resident("VmHWM")
         start = time.process_time()
         found = aligner.align(path, text)
         seconds = time.process_time() - start
@@ -89,8 +84,8 @@ def main(
         "seconds": found.duration,
         "words": len(found.words),
         "times_real_time": found.duration / seconds,
-        "megabytes_before": before,
-        "megabytes": peak(),
+        "megabytes_before": before / 2**20,
+        "megabytes": resident("VmHWM") / 2**20,
     }
     for name, known in (("one by one", single), ("people", people)):
         if all(known.values()):

@@ -74,12 +74,13 @@ def peak_memory(call: Callable[[], Any]) -> int:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # or else memory freed before would count as held already
     Path("/proc/self/clear_refs").write_text("5")
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     call()
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(which: str) -> int:
+def resident(which: str) -> int:
+    """Bytes that this process holds, VmRSS, or has held at most, VmHWM, as Linux counts them."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
     return 1024 * int(line.split()[1])
 

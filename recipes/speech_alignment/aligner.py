@@ -151,7 +151,7 @@ def lesson(recording: Recording, lexicon: Lexicon, rate: int) -> Lesson:
     fewest = sum(min(map(len, word.pronunciations)) for word in words)
     if fewest * 8 > len(frames):
         raise DataError(f"{len(words)} words are too many for {len(frames) * features.HOP:.2f} s of sound")
-    if features.is_silent(samples, rate):
+    if features.is_silent(bands):
         raise DataError("there is nothing but silence")
     return Lesson(recording.name, frames, bands.mean(1), words, partial(in_noise, recording, rate))
 

@@ -84,7 +84,7 @@ def align_samples(
     check_fits(words, duration)
     if duration > WINDOW:
         pieces = in_windows(Passing([samples]), model.rate, words, _Look(model, fillers_of(lexicon)))
-    elif features.is_silent(torch.from_numpy(samples), model.rate):
+    elif features.is_silent(features.log_mel(torch.from_numpy(samples), model.rate)):
         raise DataError("there is nothing but silence")
     else:
         spoken = soundings(model, samples, words, fillers_of(lexicon))

@@ -112,9 +112,9 @@ def change(samples: Tensor, rate: int) -> Tensor:
     return (means[:, CHANGE:] - means[:, :-CHANGE]).square().mean(0).clamp(min=LEAST_CHANGE)
 
 
-def is_silent(samples: Tensor, rate: int) -> bool:
-    """Whether hardly anything changes in a sound: silence, or a hum."""
-    return float(log_mel(samples, rate).std(0).max()) < LEAST_SPREAD
+def is_silent(bands: Tensor) -> bool:
+    """Whether hardly anything changes in a sound, by its ``log_mel`` [T, BANDS]: silence, or a hum."""
+    return float(bands.std(0).max()) < LEAST_SPREAD
 
 
 def standardised(values: Tensor, weights: Tensor) -> Tensor:
